@@ -1,0 +1,49 @@
+# The two commands: `make prior` builds the example prior, `make test` checks the project. Both install what they need first, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help prior test check format bench-score bench-build bench-store bench-methods clean
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
+
+prior: .venv/installed ## Build the fusion knowledge prior of the example pairs into ./store
+	$(BIN)/fusion-prior build --store store
+
+test: .venv/installed-dev ## Lint, check types, run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+format: .venv/installed-dev ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench-score: .venv/installed-dev ## Milliseconds per candidate and metric
+	$(BIN)/python benchmarks/bench_score.py
+
+bench-methods: .venv/installed-dev ## Milliseconds per method
+	$(BIN)/python benchmarks/bench_methods.py
+
+bench-build: .venv/installed-dev ## A whole build against the bare sum of its kernels; one worker against two
+	$(BIN)/python benchmarks/bench_build.py
+
+bench-store: .venv/installed-dev ## Ways to keep 5,000 pairs: write, random read, size
+	$(BIN)/python benchmarks/bench_store.py
+
+clean: ## Remove the environment and the example store
+	rm -rf .venv store
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fusion-prior needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@ .venv/installed

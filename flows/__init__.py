@@ -1,0 +1,1 @@
+"""What runs: recipes, the build, the Prefect flows and the command line."""

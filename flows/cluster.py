@@ -1,0 +1,97 @@
+"""Dask: a local cluster by default, any existing one by its address, and a way to run many small tasks on it."""
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import Any, TypeVar
+
+from dask.system import CPU_COUNT
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+
+from storage.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+QUEUED_PER_WORKER = 3
+"""Tasks handed out for each worker: enough to keep it busy, few enough that memory does not grow with the build."""
+
+RESCUES = 50
+"""How often one task is handed out again after Dask has given it up: the next process leaves out what ended the last ones."""
+
+
+@contextlib.contextmanager
+def open_client(workers: int = 0, scheduler: str = "") -> Iterator[Client]:
+    """A Dask client, on a cluster of its own on this machine or on the one at `scheduler`.
+
+    Args:
+        workers: processes of the local cluster, one thread each, so that a hang can be ended with its process; 0 is one per core.
+        scheduler: such as "tcp://127.0.0.1:8786"; empty for a local cluster.
+
+    Raises:
+        InputError: nothing answers at the scheduler's address.
+    """
+    if scheduler:
+        with _connect(scheduler) as client:
+            yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=workers or CPU_COUNT,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,  # a worker that ends itself on purpose is no news
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def run_all(client: Client, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    """`function(task)` for every task, on the cluster, in the order in which they end.
+
+    A task whose worker was killed is handed out again; any other error is raised here.
+    """
+    waiting = iter(tasks)
+    room = QUEUED_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+    running: dict[Future, tuple[T, int]] = {_submit(client, function, task): (task, 0) for task in islice(waiting, room)}
+    done = as_completed(list(running), raise_errors=False)
+    for future in done:
+        task, rescues = running.pop(future)
+        error = future.exception() if future.status == "error" else None
+        if error is None:
+            yield future.result()
+            for task in islice(waiting, 1):
+                _follow(client, function, task, 0, running, done)
+        elif isinstance(error, KilledWorker) and rescues < RESCUES:
+            logger.warning("a worker process was ended again and again; its task is tried once more")
+            _follow(client, function, task, rescues + 1, running, done)
+        else:
+            raise error
+        future.release()
+
+
+def _follow(
+    client: Client, function: Callable[[T], R], task: T, rescues: int, running: dict[Future, tuple[T, int]], done: as_completed
+) -> None:
+    future = _submit(client, function, task)
+    running[future] = (task, rescues)
+    done.add(future)
+
+
+def _submit(client: Client, function: Callable[[T], R], task: T) -> Future:
+    # pure=False: every hand-out has a key of its own, so that a task given up is really run again
+    return client.submit(function, task, pure=False)
+
+
+def _connect(scheduler: str) -> "contextlib.AbstractContextManager[Any]":
+    try:
+        return Client(scheduler, timeout="20s")  # type: ignore[no-any-return]
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"no Dask scheduler answers at {scheduler} ({reason}); start one with: dask scheduler --host 127.0.0.1") from None

@@ -1,0 +1,144 @@
+"""The recipe: what a user asks for, from a TOML file, flow parameters or the command line, checked whole before any work."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from prior import registry
+from prior.criterion import parse_criterion
+from prior.evaluate import find_metrics
+from prior.pairs import Source
+from prior.select import Policy
+from storage.errors import InputError
+
+Task = Literal["infrared-visible", "medical", "multi-focus", "multi-exposure"]
+Keep = Literal["winners", "all"]
+
+DEFAULT_METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"infrared-visible": ("fast",), "medical": ("fast",), "multi-focus": ("fast",), "multi-exposure": ("fast",)}
+)
+
+
+class _Block(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceBlock(_Block):
+    """One `[[source]]`: two folders of pictures, and how to pair and read them."""
+
+    a: Path
+    b: Path
+    name: str = Field("", pattern=r"^[^/\\]*$")
+    task: Task = "infrared-visible"
+    published: Path | None = None
+    pattern: str = ""
+    licence: str = ""
+    range: Literal["dtype", "percentile"] | tuple[float, float] = "dtype"
+    resize: Literal["", "a", "b"] = ""
+    a_modality: str = ""
+    b_modality: str = ""
+    methods: tuple[str, ...] | None = None
+
+    def to_source(self) -> Source:
+        """The same for the packages below."""
+        fields = self.model_dump(exclude={"range", "methods"})
+        return Source(**fields, value_range=self.range)
+
+
+class HandPicked(_Block):
+    """A winner set by a person, with the reason."""
+
+    method: str
+    reason: str = Field(min_length=1)
+
+
+class Recipe(_Block):
+    """Everything that decides what a snapshot holds. A recipe without sources asks for the embedded example pairs."""
+
+    source: tuple[SourceBlock, ...] = ()
+    methods: tuple[str, ...] | None = None
+    parameters: dict[str, dict[str, Any]] = {}
+    criterion: str = "diff-if"
+    metrics: tuple[str, ...] = ()
+    keep: Keep = "winners"
+    max_shift: Annotated[float, Field(ge=0)] | None = None
+    exclude: tuple[str, ...] = ()
+    winners: dict[str, HandPicked] = {}
+    allow_copies: bool = False
+    max_failures: float = Field(0.5, ge=0, le=1)
+    time_limit: float = Field(300, gt=0)
+    time_limits: dict[str, Annotated[float, Field(gt=0)]] = {}
+
+    def policy(self) -> Policy:
+        """How winners are picked."""
+        by_hand = {pair_id: (one.method, one.reason) for pair_id, one in self.winners.items()}
+        return Policy(parse_criterion(self.criterion), self.allow_copies, by_hand)
+
+    def metric_names(self) -> tuple[str, ...]:
+        """Every metric that is stored: the standard ones, those asked for, and those the criterion reads."""
+        return tuple(one.name for one in find_metrics((*self.metrics, *parse_criterion(self.criterion).metrics)))
+
+    def methods_of(self, source: SourceBlock) -> tuple[str, ...]:
+        """The live methods that run on a source's pairs, sorted."""
+        for names in (source.methods, self.methods):
+            if names is not None:
+                return registry.resolve_methods(names)
+        return registry.resolve_methods(DEFAULT_METHODS[source.task])
+
+    def limit_of(self, method: str) -> float:
+        """The time limit of a method in seconds."""
+        return self.time_limits.get(method, self.time_limit)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """A recipe file as plain values; relative folders are taken from where the file lies.
+
+    Raises:
+        InputError: the file cannot be read, or is no TOML.
+    """
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"recipe {path} cannot be read: {error}") from None
+    blocks = content.get("source", [])
+    for block in blocks if isinstance(blocks, list) else []:
+        for name in ("a", "b", "published"):
+            if isinstance(block, dict) and isinstance(block.get(name), str):
+                block[name] = str(path.parent / block[name])
+    return content
+
+
+def make_recipe(values: Mapping[str, Any], origin: str = "recipe") -> Recipe:
+    """A recipe from plain values, checked whole: fields, names of methods and metrics, criterion.
+
+    Raises:
+        InputError: a field is unknown or wrong; the message names it and what was expected.
+        UnknownName: a method or a metric that nothing is registered under.
+    """
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{origin}: {where}: {first['msg']}, got {first['input']!r}") from None
+    _check_names(recipe, origin)
+    return recipe
+
+
+def _check_names(recipe: Recipe, origin: str) -> None:
+    recipe.metric_names()
+    for block in recipe.source:
+        recipe.methods_of(block)
+    registry.resolve_methods(recipe.methods or ())
+    for name, parameters in recipe.parameters.items():
+        known = registry.find_method(name).parameters
+        wrong = sorted(set(parameters) - set(known))
+        if wrong:
+            raise InputError(f"{origin}: method {name} has no parameter {wrong[0]!r}; it has: {', '.join(known) or 'none'}")
+    names = [block.name for block in recipe.source]
+    if len(names) > 1 and (len(set(names)) < len(names) or "" in names):
+        raise InputError(f"{origin}: several sources need a name each, all different, got {names}")

@@ -1,0 +1,212 @@
+"""What runs on a Dask worker: one pair at a time, from its files to its journal entry.
+
+A worker process has one thread, and the clock of a method is the process's own: when time runs out the process notes the method and
+ends itself, Dask gives the pair to another process, and that one leaves the method out. The same note tells the next process
+which method the last one died in; a method that took two processes with it is left out as well.
+"""
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+
+from prior import evaluate, registry
+from prior.arrays import Picture
+from prior.evaluate import Candidate, Scene
+from prior.pairs import PairRef, load
+from prior.published import load_published
+from prior.registry import Metric
+from prior.select import Policy, select
+from storage import journal
+from storage.errors import CandidateError, InputError
+from storage.files import Files, parse_location
+from storage.journal import Note
+from storage.schema import FAILED, OK, ScoreRow
+
+TIMED_OUT = 124
+"""Exit status of a worker that ended itself, as of the command `timeout`."""
+
+GRACE = 5.0
+"""Seconds after which the system ends a process that could not end itself, because a method never let go of the interpreter."""
+
+DEATHS = 2
+"""A method that was running this often when its process died is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateTask:
+    """One candidate to make.
+
+    Attributes:
+        blank: its row so far.
+        parameters: of a live method.
+        limit: seconds that the method may run.
+        file: the published result, or None for a live method.
+    """
+
+    blank: ScoreRow
+    parameters: Mapping[str, object]
+    limit: float
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PairTask:
+    """One pair to evaluate: small, and all that a worker needs to know.
+
+    Attributes:
+        key: of its journal entry; covers everything below.
+        store: the store's address.
+        ref: its files.
+        candidates: all its candidates, in the order of the methods' names.
+        known: by content key, the rows that need no new evaluation.
+        policy: how the winner is picked.
+        metrics: what to score by.
+        keep: whose pictures to keep, "winners" or "all".
+    """
+
+    key: str
+    store: str
+    ref: PairRef
+    candidates: tuple[CandidateTask, ...]
+    known: Mapping[str, ScoreRow]
+    policy: Policy
+    metrics: tuple[str, ...]
+    keep: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairDone:
+    """What goes back about one pair: `problem` is (reason, sentence) where its own files could not be read any more."""
+
+    pair_id: str
+    evaluated: int = 0
+    failed: int = 0
+    problem: tuple[str, str] | None = None
+
+
+def run_pair(task: PairTask) -> PairDone:
+    """Evaluate one pair and write its journal entry; a pair that has its entry already is left as it is."""
+    cv2.setNumThreads(1)
+    files = Files(parse_location(task.store))
+    if journal.has_entry(files, task.key):
+        return PairDone(task.ref.pair_id)
+    note = _take_up(files, task.key)
+    try:
+        a, b = load(task.ref)
+    except (InputError, OSError) as error:
+        return PairDone(task.ref.pair_id, problem=(getattr(error, "code", "unreadable"), str(error)))
+    scene = evaluate.prepare(task.ref.pair_id, a, b)
+    rows, pictures = _evaluate_candidates(task, scene, files, note)
+    winner = select(scene.pair_id, rows.values(), task.policy)
+    kept = {"a": a, "b": b, "winner": pictures[winner.method]} if winner else {}
+    candidates = pictures if task.keep == "all" else {}
+    new = [row for row in rows.values() if row.content_key not in task.known or row != task.known[row.content_key]]
+    journal.write_entry(files, task.key, new, task.metrics, kept, candidates)
+    return PairDone(scene.pair_id, len(new), sum(row.status == FAILED for row in new))
+
+
+def _evaluate_candidates(task: PairTask, scene: Scene, files: Files, note: Note) -> tuple[dict[str, ScoreRow], dict[str, Picture]]:
+    """Every candidate's row, and the pictures that are kept, by method."""
+    metrics = evaluate.find_metrics(task.metrics)
+    rows: dict[str, ScoreRow] = {one.blank.method: task.known[one.blank.content_key] for one in _known(task)}
+    pictures: dict[str, Picture] = {}
+    for one in task.candidates:
+        method = one.blank.method
+        known = rows.get(method)
+        if known is not None and (task.keep != "all" or known.status != OK):
+            continue
+        row, picture = _evaluate_candidate(one, scene, metrics if known is None else (), files, task.key, note)
+        rows[method] = row if known is None or row.status != OK else known
+        if picture is not None:
+            pictures[method] = picture
+        _drop_losers(task, scene, rows, pictures)
+    _produce_winner(task, scene, rows, pictures, files, note)
+    return dict(sorted(rows.items())), pictures
+
+
+def _known(task: PairTask) -> Iterator[CandidateTask]:
+    return (one for one in task.candidates if one.blank.content_key in task.known)
+
+
+def _drop_losers(task: PairTask, scene: Scene, rows: Mapping[str, ScoreRow], pictures: dict[str, Picture]) -> None:
+    """Forget every picture that cannot win any more, so that memory holds two candidates at most."""
+    if task.keep != "all":
+        winner = select(scene.pair_id, rows.values(), task.policy)
+        for method in [name for name in pictures if winner is None or name != winner.method]:
+            del pictures[method]
+
+
+def _produce_winner(
+    task: PairTask, scene: Scene, rows: dict[str, ScoreRow], pictures: dict[str, Picture], files: Files, note: Note
+) -> None:
+    """Make the picture of a winner whose scores were known; one that fails now has a failed row, and the next best is tried."""
+    tasks = {one.blank.method: one for one in task.candidates}
+    while (winner := select(scene.pair_id, rows.values(), task.policy)) and winner.method not in pictures:
+        row, picture = _evaluate_candidate(tasks[winner.method], scene, (), files, task.key, note)
+        if picture is None:
+            rows[winner.method] = row
+        else:
+            pictures[winner.method] = picture
+
+
+def _evaluate_candidate(
+    one: CandidateTask, scene: Scene, metrics: tuple[Metric, ...], files: Files, key: str, note: Note
+) -> tuple[ScoreRow, Picture | None]:
+    method = one.blank.method
+    who = f"{method} on {scene.pair_id}"
+    if method in note.timeouts:
+        return evaluate.fail(one.blank, "timeout", f"{who} ran longer than {one.limit:g} s; raise its time limit or leave it out"), None
+    if note.deaths.get(method, 0) >= DEATHS:
+        cause = "a crash, too little memory, or a hang that nothing interrupts"
+        return evaluate.fail(one.blank, "killed", f"{who} took {DEATHS} worker processes with it ({cause}); leave it out"), None
+    if one.file is not None:
+        return evaluate.evaluate(scene, one.blank, _produce_published(one, scene), metrics)
+    with _clock(files, key, replace(note, running=method), one.limit):
+        return evaluate.evaluate(scene, one.blank, lambda: evaluate.fuse(registry.find_method(method), scene, one.parameters), metrics)
+
+
+def _produce_published(one: CandidateTask, scene: Scene) -> Callable[[], Candidate]:
+    def produce() -> Candidate:
+        started = time.perf_counter()
+        if one.file is None:
+            raise CandidateError(f"{one.blank.method} has no file for {scene.pair_id}", "missing")
+        picture = load_published(one.file, scene.a.shape, one.blank.method, scene.pair_id)
+        return Candidate(picture, time.perf_counter() - started, 0.0, "published")
+
+    return produce
+
+
+def _take_up(files: Files, key: str) -> Note:
+    """The note of a pair whose last process, if there was one, died in the method it names."""
+    note = journal.read_note(files, key)
+    if not note.running:
+        return note
+    deaths = {**note.deaths, note.running: note.deaths.get(note.running, 0) + 1}
+    return Note(deaths=deaths, timeouts=note.timeouts)
+
+
+@contextlib.contextmanager
+def _clock(files: Files, key: str, note: Note, limit: float) -> Iterator[None]:
+    """End this process when the block runs longer than `limit` seconds."""
+    journal.write_note(files, key, note)
+
+    def end() -> None:
+        journal.write_note(files, key, Note("", note.deaths, (*note.timeouts, note.running)))
+        os._exit(TIMED_OUT)
+
+    timer = threading.Timer(limit, end)
+    timer.daemon = True
+    timer.start()
+    signal.setitimer(signal.ITIMER_REAL, limit + GRACE)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        timer.cancel()

@@ -1,0 +1,1 @@
+"""What is computed: pairs in, candidates, scores and selections out."""

@@ -1,0 +1,46 @@
+"""Laplacian pyramid: at every scale keep the stronger detail, at the coarsest keep the mean.
+
+Each image is taken apart into what every halving of its size loses. The fused image is put together, coarse to fine, from the mean of the two
+coarsest images and, at each scale, the detail of the source that is more active around the pixel.
+
+Reference: P. J. Burt, E. H. Adelson, "The Laplacian pyramid as a compact image code", IEEE Trans. Communications 31(4):532-540, 1983,
+doi 10.1109/TCOM.1983.1095851; choice by local energy as in P. J. Burt, R. J. Kolczynski, "Enhanced image capture through fusion", ICCV 1993,
+doi 10.1109/ICCV.1993.378222. Reconstructed: the rule of choice is written from common knowledge, not from the text.
+Deviations: the stronger detail is taken whole (no weighted mean of similar details); small images have fewer levels.
+"""
+
+import numpy as np
+
+from prior.arrays import Image
+from prior.methods.pyramid import count_levels, double, halve, pick_stronger
+from prior.registry import method
+
+LEVELS = 5
+HALF = np.float32(0.5)
+
+
+def _fuse(a: Image, b: Image, levels: int) -> Image:
+    if levels <= 0:
+        return HALF * (a + b)
+    coarse_a, coarse_b = halve(a), halve(b)
+    detail = pick_stronger(a - double(coarse_a, a.shape), b - double(coarse_b, b.shape))
+    return double(_fuse(coarse_a, coarse_b, levels - 1), a.shape) + detail
+
+
+@method(
+    "laplacian_pyramid",
+    family="pyramid",
+    reference="Burt, Adelson 1983, doi 10.1109/TCOM.1983.1095851",
+    sets=("fast",),
+)
+def fuse_laplacian_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
+    """The stronger detail at every scale over the mean of the coarsest images.
+
+    Args:
+        a, b: float32 `(H, W)` in [0, 1].
+        levels: halvings of the size, fewer where the image is small.
+
+    Returns:
+        float32 `(H, W)`; halos may leave [0, 1] slightly.
+    """
+    return _fuse(a, b, count_levels(a.shape, levels))

@@ -1,0 +1,6 @@
+"""The judges: one file per metric (with its per-source terms); importing this package registers them all.
+
+The one exception is `iqa`: its metrics are looked up on demand by their names `iqa:<model>` and are not registered.
+"""
+
+from prior.metrics import ssim as ssim

@@ -1,0 +1,182 @@
+"""Structural similarity of a candidate to its two sources, with the dynamic range 255 and with the range 2 of the released Diff-IF.
+
+Uniform 7 x 7 windows that lie wholly inside the image, sample covariance, the mean over all windows: what scikit-image computes.
+The window sums are exact integers and the quotients float64, so nothing but the last rounding separates these numbers from the definition.
+
+Reference: Wang, Bovik, Sheikh, Simoncelli 2004, 10.1109/TIP.2003.819861.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from prior.arrays import Picture
+from prior.registry import metric
+from prior.statistics import Fused, Sources
+
+REFERENCE = "Wang, Bovik, Sheikh, Simoncelli 2004, 10.1109/TIP.2003.819861"
+DEFINITION = (
+    "mean over all 7x7 windows of (2 mx my + C1)(2 cxy + C2) / ((mx^2 + my^2 + C1)(vx + vy + C2)), "
+    "uniform weights, sample covariance (48 degrees of freedom), C1 = (0.01 L)^2, C2 = (0.03 L)^2, "
+)
+SIDE = 7
+PIXELS = SIDE * SIDE
+K1, K2 = 0.01, 0.03
+RANGE = 255.0
+RANGE_RELEASED = 2.0  # what scikit-image before 0.20 assumed for float images, whatever they held
+
+Integers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """What every window of one image sums to.
+
+    Attributes:
+        image: uint8 `(H, W)`, contiguous.
+        sums: int32 `(H - 6, W - 6)`, the sum of x; 49 times the mean.
+        spreads: int32, 49 times the sum of x^2 less the square of the sum of x; 49 * 48 times the sample variance.
+    """
+
+    image: Picture
+    sums: Integers
+    spreads: Integers
+
+
+@dataclass(frozen=True, slots=True)
+class Similarity:
+    """The similarity to one source: `intended` with the range 255, `released` with the range 2."""
+
+    intended: float
+    released: float
+
+
+UNDEFINED = Similarity(math.nan, math.nan)
+
+
+@metric("ssim", better="higher", bounds=(-2, 2), reference=REFERENCE, definition=DEFINITION + "L = 255; SSIM(A,F) + SSIM(B,F)")
+def ssim(fused: Fused) -> float:
+    """SSIM with the range 255, summed over the two sources; nan below 7 px."""
+    return sum(one.intended for one in fused.once(_compare))
+
+
+@metric("ssim_l2", better="higher", bounds=(-2, 2), reference=REFERENCE, definition=DEFINITION + "L = 2; SSIM(A,F) + SSIM(B,F)")
+def ssim_l2(fused: Fused) -> float:
+    """SSIM with the range 2 on grey levels of 0 to 255, as released with Diff-IF, summed over the two sources; nan below 7 px."""
+    return sum(one.released for one in fused.once(_compare))
+
+
+@metric("ssim_a", better="higher", bounds=(-1, 1), reference=REFERENCE, definition=DEFINITION + "L = 255; SSIM(A,F)")
+def ssim_a(fused: Fused) -> float:
+    """SSIM with the range 255 to source a; nan below 7 px."""
+    return fused.once(_compare)[0].intended
+
+
+@metric("ssim_b", better="higher", bounds=(-1, 1), reference=REFERENCE, definition=DEFINITION + "L = 255; SSIM(B,F)")
+def ssim_b(fused: Fused) -> float:
+    """SSIM with the range 255 to source b; nan below 7 px."""
+    return fused.once(_compare)[1].intended
+
+
+def _compare(fused: Fused) -> tuple[Similarity, Similarity]:
+    """The candidate's similarity to source a and to source b."""
+    if min(fused.image.shape) < SIDE:
+        return UNDEFINED, UNDEFINED
+    of_a, of_b = fused.sources.once(_prepare)
+    of_f = _windows(fused.image)
+    return _similarity(of_a, of_f), _similarity(of_b, of_f)
+
+
+def _prepare(sources: Sources) -> tuple[Windows, Windows]:
+    return _windows(sources.a), _windows(sources.b)
+
+
+def _windows(image: Picture) -> Windows:
+    contiguous = np.ascontiguousarray(image)
+    return Windows(contiguous, *_sum_windows(contiguous))
+
+
+def _similarity(x: Windows, y: Windows) -> Similarity:
+    intended, released = _mean_ratios(
+        x.image, x.sums, x.spreads, y.image, y.sums, y.spreads, _constants(RANGE), _constants(RANGE_RELEASED)
+    )
+    return Similarity(intended, released)
+
+
+def _constants(dynamic_range: float) -> tuple[float, float]:
+    """C1 and C2 in the units of the integer sums: 49^2 times a product of means, 49 * 48 times a sample covariance."""
+    return (K1 * dynamic_range) ** 2 * PIXELS * PIXELS, (K2 * dynamic_range) ** 2 * PIXELS * (PIXELS - 1)
+
+
+@njit(cache=True, nogil=True)
+def _sum_windows(image):  # type: ignore[no-untyped-def]
+    """The sums and the spreads of all windows; 49 * 49 * 255^2 is far inside int32."""
+    height, width = image.shape
+    sums = np.empty((height - SIDE + 1, width - SIDE + 1), np.int32)
+    spreads = np.empty_like(sums)
+    plain, square = np.zeros(width, np.int32), np.zeros(width, np.int32)
+    for i in range(height):
+        _slide_sums(plain, image, i)
+        _slide_products(square, image, image, i)
+        if i >= SIDE - 1:
+            top = i - SIDE + 1
+            for j in range(sums.shape[1]):
+                total = _sum_side(plain, j)
+                sums[top, j] = total
+                spreads[top, j] = np.int32(PIXELS) * _sum_side(square, j) - total * total
+    return sums, spreads
+
+
+# The order of the additions may change: that alone lets the compiler add up several windows at once.
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc"})
+def _mean_ratios(x, x_sums, x_spreads, y, y_sums, y_spreads, constants, constants_released):  # type: ignore[no-untyped-def]
+    """The mean similarity of all windows under either pair of constants."""
+    c1, c2 = constants
+    d1, d2 = constants_released
+    intended, released = 0.0, 0.0
+    product = np.zeros(x.shape[1], np.int32)
+    for i in range(x.shape[0]):
+        _slide_products(product, x, y, i)
+        if i >= SIDE - 1:
+            top = i - SIDE + 1
+            for j in range(x_sums.shape[1]):
+                mean_x, mean_y = np.float64(x_sums[top, j]), np.float64(y_sums[top, j])
+                crossed = 2 * mean_x * mean_y
+                squared = mean_x * mean_x + mean_y * mean_y
+                shared = 2 * (np.float64(PIXELS * _sum_side(product, j)) - mean_x * mean_y)
+                spread = np.float64(x_spreads[top, j] + y_spreads[top, j])
+                intended += (crossed + c1) * (shared + c2) / ((squared + c1) * (spread + c2))
+                released += (crossed + d1) * (shared + d2) / ((squared + d1) * (spread + d2))
+    return intended / x_sums.size, released / x_sums.size
+
+
+@njit(cache=True, nogil=True)
+def _slide_sums(columns, x, i):  # type: ignore[no-untyped-def]
+    """Move the column sums of x down to the seven rows that end with row i."""
+    for j in range(columns.size):
+        columns[j] += np.int32(x[i, j])
+    if i >= SIDE:
+        for j in range(columns.size):
+            columns[j] -= np.int32(x[i - SIDE, j])
+
+
+@njit(cache=True, nogil=True)
+def _slide_products(columns, x, y, i):  # type: ignore[no-untyped-def]
+    """Move the column sums of x * y down to the seven rows that end with row i."""
+    for j in range(columns.size):
+        columns[j] += np.int32(x[i, j]) * np.int32(y[i, j])
+    if i >= SIDE:
+        for j in range(columns.size):
+            columns[j] -= np.int32(x[i - SIDE, j]) * np.int32(y[i - SIDE, j])
+
+
+@njit(cache=True, nogil=True)
+def _sum_side(columns, j):  # type: ignore[no-untyped-def]
+    """The sum of seven neighbouring column sums."""
+    total = np.int32(0)
+    for k in range(SIDE):
+        total += columns[j + k]
+    return total

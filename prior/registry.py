@@ -1,0 +1,187 @@
+"""The registry of methods and metrics: one decorated function each.
+
+The files listed in `prior/methods/__init__.py` and `prior/metrics/__init__.py` register themselves on import; outside packages join
+through the entry points `fusion_prior.methods` and `fusion_prior.metrics`. A plug-in that fails to load stops the caller with its own traceback.
+"""
+
+import functools
+import importlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from storage.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from prior.arrays import Image
+    from prior.statistics import Fused
+
+Direction = Literal["higher", "lower", "zero"]
+Fuse = Callable[..., "Image"]
+Judge = Callable[["Fused"], float]
+FuseT = TypeVar("FuseT", bound=Fuse)
+JudgeT = TypeVar("JudgeT", bound=Judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A way to fuse two images.
+
+    Attributes:
+        name: lower-case id.
+        fuse: `(a, b) -> fused`, float32 luma `(H, W)` in [0, 1].
+        family: such as "pyramid" or "guided filter".
+        reference: authors, year, DOI.
+        version: raised whenever the output changes; part of every content key.
+        sets: the named sets it belongs to.
+        needs: what it needs beyond the installed packages (weights, a GPU).
+        licence: of the code or weights it rests on.
+        idempotent: whether F(A, A) = A up to rounding.
+    """
+
+    name: str
+    fuse: Fuse
+    family: str
+    reference: str
+    version: int
+    sets: tuple[str, ...]
+    needs: tuple[str, ...]
+    licence: str
+    idempotent: bool
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The keyword parameters with their defaults."""
+        signature = inspect.signature(self.fuse).parameters.values()
+        return {p.name: p.default for p in signature if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A judge of a candidate.
+
+    Attributes:
+        name: lower-case id, the column of the scores table.
+        judge: `(fused) -> number`; nan means undefined on this input.
+        better: "higher", "lower" or "zero" (the nearer to zero the better).
+        bounds: the smallest and the largest value possible.
+        version: raised whenever the number changes; part of every content key.
+        reference: authors, year, DOI.
+        definition: the formula and every constant in one line.
+        needs: what it needs beyond the installed packages.
+    """
+
+    name: str
+    judge: Judge
+    better: Direction
+    bounds: tuple[float, float]
+    version: int
+    reference: str
+    definition: str
+    needs: tuple[str, ...]
+
+
+_methods: dict[str, Method] = {}
+_metrics: dict[str, Metric] = {}
+
+
+def method(
+    name: str,
+    *,
+    family: str,
+    reference: str,
+    version: int = 1,
+    sets: tuple[str, ...] = (),
+    needs: tuple[str, ...] = (),
+    licence: str = "MIT",
+    idempotent: bool = True,
+) -> Callable[[FuseT], FuseT]:
+    """Register the decorated function `(a, b, *, parameter=default) -> fused` as a method; fields as in `Method`."""
+
+    def register(fuse: FuseT) -> FuseT:
+        _add(_methods, "method", name, Method(name, fuse, family, reference, version, sets, needs, licence, idempotent))
+        return fuse
+
+    return register
+
+
+def metric(
+    name: str,
+    *,
+    better: Direction,
+    bounds: tuple[float, float],
+    reference: str,
+    definition: str,
+    version: int = 1,
+    needs: tuple[str, ...] = (),
+) -> Callable[[JudgeT], JudgeT]:
+    """Register the decorated function `(fused) -> number` as a metric; fields as in `Metric`."""
+
+    def register(judge: JudgeT) -> JudgeT:
+        _add(_metrics, "metric", name, Metric(name, judge, better, bounds, version, reference, definition, needs))
+        return judge
+
+    return register
+
+
+def methods() -> Mapping[str, Method]:
+    """Every registered method by name, in alphabetical order."""
+    _load("methods")
+    return MappingProxyType(dict(sorted(_methods.items())))
+
+
+def metrics() -> Mapping[str, Metric]:
+    """Every registered metric by name, in alphabetical order."""
+    _load("metrics")
+    return MappingProxyType(dict(sorted(_metrics.items())))
+
+
+def find_method(name: str) -> Method:
+    """The method of this name; raises UnknownName."""
+    return _find("method", methods(), name)
+
+
+def find_metric(name: str) -> Metric:
+    """The metric of this name; raises UnknownName."""
+    return _find("metric", metrics(), name)
+
+
+def resolve_methods(names: Iterable[str]) -> tuple[str, ...]:
+    """Method names with sets ("fast", "all", "none") replaced by their members: sorted, without repetition.
+
+    Raises:
+        UnknownName: a name is neither a method nor a set.
+    """
+    known = methods()
+    sets = {name for one in known.values() for name in one.sets} | {"all", "none"}
+    found: set[str] = set()
+    for name in names:
+        if name not in sets and name not in known:
+            raise unknown_name("method", name, [*known, *sets])
+        found |= {one.name for one in known.values() if name in (one.name, "all", *one.sets)}
+    return tuple(sorted(found))
+
+
+T = TypeVar("T")
+
+
+def _add(table: dict[str, T], kind: str, name: str, record: T) -> None:
+    if name in table:
+        raise InputError(f"two {kind}s are registered as {name!r}; rename one of them")
+    table[name] = record
+
+
+def _find(kind: str, table: Mapping[str, T], name: str) -> T:
+    if name not in table:
+        raise unknown_name(kind, name, table)
+    return table[name]
+
+
+@functools.cache
+def _load(group: Literal["methods", "metrics"]) -> None:
+    importlib.import_module(f"prior.{group}")
+    for plug_in in sorted(entry_points(group=f"fusion_prior.{group}"), key=lambda entry: entry.name):
+        plug_in.load()

@@ -1,0 +1,1 @@
+"""What is kept: images in Icechunk, tables in Parquet, one snapshot per commit."""

@@ -1,0 +1,73 @@
+"""The errors of the project, all of them.
+
+FusionPriorError
+├── InputError (also ValueError)     what a user gave cannot be used; `code` names the reason
+├── UnknownName (also KeyError)      a name that nothing is registered under
+├── CandidateError                   a method's or published result that cannot be a candidate; `code` likewise
+├── BuildFailed                      more candidates failed than the recipe allows
+└── StoreError
+    ├── SnapshotNotFound
+    ├── SchemaMismatch
+    └── CommitConflict
+
+A message names the pair and the method, what was expected, what came, and the remedy.
+Every error survives pickling, so that it can come back from a worker.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FusionPriorError(Exception):
+    """The root: catch this to catch everything the project raises on purpose."""
+
+
+class InputError(FusionPriorError, ValueError):
+    """Input that cannot be used; `code` is the reason code kept in the tables."""
+
+    def __init__(self, message: str, code: str = "input") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class UnknownName(FusionPriorError, KeyError):
+    """A name that nothing is registered under."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would print the repr
+
+
+class CandidateError(FusionPriorError):
+    """A result that cannot be a candidate; `code` is the reason code kept in the tables."""
+
+    def __init__(self, message: str, code: str = "raised") -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class BuildFailed(FusionPriorError):
+    """More candidates failed than the recipe allows."""
+
+
+class StoreError(FusionPriorError):
+    """The store cannot do what was asked."""
+
+
+class SnapshotNotFound(StoreError):
+    """No snapshot under this id, tag or branch."""
+
+
+class SchemaMismatch(StoreError):
+    """A table or an image is not what the schema says."""
+
+
+class CommitConflict(StoreError):
+    """Somebody else committed in between."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+    """The error for an unknown `name` of a `kind` ("method", "metric" …), with the nearest known names."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+    return UnknownName(f"unknown {kind} {name!r}; {hint}")

@@ -1,0 +1,143 @@
+"""Files below a store's root, on a local folder or under an `s3://` address, through one small set of verbs.
+
+A write is whole or not at all: a local file is written beside its place, flushed to disk and renamed; an object store shows an object
+only when it is complete.
+"""
+
+import hashlib
+import os
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pyarrow.fs as pafs
+
+from storage.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a store lies.
+
+    Attributes:
+        address: as the user gave it.
+        folder: the local folder, or None on an object store.
+        bucket, prefix: on an object store.
+        options: `region`, `endpoint_override` (host:port) and `scheme` from the address's query, as pyarrow names them.
+    """
+
+    address: str
+    folder: Path | None
+    bucket: str = ""
+    prefix: str = ""
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def endpoint_url(self) -> str | None:
+        """The address of an S3 server other than Amazon's."""
+        options = dict(self.options)
+        host = options.get("endpoint_override")
+        return f"{options.get('scheme', 'https')}://{host}" if host else None
+
+    @property
+    def region(self) -> str:
+        """The bucket's region."""
+        return dict(self.options).get("region", "us-east-1")
+
+
+S3_OPTIONS = frozenset({"region", "endpoint_override", "scheme"})
+
+
+def parse_location(address: str) -> Location:
+    """A location from a path or an `s3://bucket/prefix[?region=…&endpoint_override=host:port&scheme=http]` address.
+
+    Raises:
+        InputError: another scheme, no bucket, or an option that S3 does not have.
+    """
+    if "://" not in address:
+        return Location(address, Path(address).expanduser().absolute())
+    parts = urlsplit(address)
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    unknown = sorted(set(options) - S3_OPTIONS)
+    if parts.scheme != "s3" or not parts.netloc or unknown:
+        wanted = "a folder, or s3://bucket/prefix with the options region, endpoint_override and scheme"
+        raise InputError(f"store {address!r} is not an address of a store; expected {wanted}")
+    return Location(address, None, parts.netloc, parts.path.strip("/"), tuple(sorted(options.items())))
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files below a location's root; paths are relative, with `/`."""
+
+    location: Location
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, whole or not at all; an older one under this path is replaced."""
+        if self.location.folder is not None:
+            _replace(self.location.folder / path, content, os.fsync)
+            return
+        with self._remote().open_output_stream(path) as stream:
+            stream.write(content)
+
+    def jot(self, path: str, content: bytes) -> None:
+        """Write a file that must survive its process but not the machine: as `write`, without the wait for the disk."""
+        if self.location.folder is not None:
+            _replace(self.location.folder / path, content)
+        else:
+            self.write(path, content)
+
+    def read(self, path: str) -> bytes:
+        """A file's bytes; raises FileNotFoundError."""
+        if self.location.folder is not None:
+            return (self.location.folder / path).read_bytes()
+        with self._remote().open_input_file(path) as stream:
+            content: bytes = stream.read()
+        return content
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file under this path."""
+        if self.location.folder is not None:
+            return (self.location.folder / path).is_file()
+        return bool(self._remote().get_file_info(path).type == pafs.FileType.File)
+
+    def list(self, folder: str) -> tuple[str, ...]:
+        """The paths of all files directly in a folder, in order; half-written ones are not listed."""
+        if self.location.folder is not None:
+            place = self.location.folder / folder
+            names = (one.name for one in os.scandir(place) if one.is_file()) if place.is_dir() else ()
+            return tuple(sorted(f"{folder}/{name}" for name in names if not name.startswith(".")))
+        found = self._remote().get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        return tuple(sorted(f"{folder}/{one.base_name}" for one in found if one.type == pafs.FileType.File))
+
+    def delete(self, path: str) -> None:
+        """Delete a file; one that is not there is no error."""
+        if self.location.folder is not None:
+            (self.location.folder / path).unlink(missing_ok=True)
+        elif self.exists(path):
+            self._remote().delete_file(path)
+
+    def _remote(self) -> pafs.FileSystem:
+        location = self.location
+        options = dict(location.options) | {"region": location.region}
+        root = "/".join(part for part in (location.bucket, location.prefix) if part)
+        return pafs.SubTreeFileSystem(root, pafs.S3FileSystem(**options))
+
+
+def hash_bytes(content: bytes) -> str:
+    """The sha256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _replace(path: Path, content: bytes, settle: Callable[[int], None] = lambda _: None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            settle(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

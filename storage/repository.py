@@ -1,0 +1,249 @@
+"""The repository: where a store's images and versions live (Icechunk), and the one way to add to it.
+
+A store is a folder or an `s3://` address:
+
+    repository/   images and manifests, an Icechunk repository
+    tables/       Parquet files, each named after its own hash
+    journal/      finished work of builds that are not published yet
+
+One commit on `main` is one snapshot: before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits
+when two processes commit at once, so every commit and every tag is made under the publish lock; object stores detect the conflict themselves.
+"""
+
+import contextlib
+import logging
+import re
+import urllib.parse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import icechunk
+import zarr
+from filelock import FileLock, Timeout
+
+from storage.errors import CommitConflict, InputError, SnapshotNotFound, StoreError
+from storage.files import Files, Location, parse_location
+from storage.planes import Planes
+
+MAIN = "main"
+IMAGES = "images"
+CANDIDATES = "candidates"
+MANIFEST = "manifest"
+TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+logger = logging.getLogger(__name__)
+icechunk.set_logs_filter("error")  # its warnings go to stdout, which belongs to the answer
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An open store."""
+
+    files: Files
+    repository: icechunk.Repository
+
+    @property
+    def address(self) -> str:
+        """Where it lies, as the user gave it."""
+        return self.files.location.address
+
+
+def open_store(address: str) -> Store:
+    """Open an existing store.
+
+    Raises:
+        StoreError: there is none at this address.
+    """
+    location = parse_location(address)
+    storage = _storage(location)
+    if not icechunk.Repository.exists(storage):
+        raise StoreError(f"there is no store at {address}; make one with: fusion-prior build --store {address}")
+    return Store(Files(location), icechunk.Repository.open(storage))
+
+
+def create_store(address: str) -> Store:
+    """Open a store, made first where there is none."""
+    location = parse_location(address)
+    with _lock(location):
+        repository = icechunk.Repository.open_or_create(_storage(location))
+    return Store(Files(location), repository)
+
+
+@contextlib.contextmanager
+def hold_publish_lock(store: Store) -> Iterator[None]:
+    """Serialise with every other process that commits or tags."""
+    with _lock(store.files.location):
+        yield
+
+
+@contextlib.contextmanager
+def hold_build_lock(store: Store) -> Iterator[None]:
+    """Keep other builds of a store in a local folder waiting; the lock ends with its process, however that ends."""
+    folder = store.files.location.folder
+    if folder is None:
+        yield  # the last of two builds to commit is told of the conflict
+        return
+    lock = FileLock(folder / "build.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.warning("another build of %s is running; waiting for it to end", store.address)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChange:
+    """The new image of one pair: its planes, their names, and what else stands on the array."""
+
+    planes: Planes
+    names: Sequence[str]
+    attributes: Mapping[str, Any]
+
+
+class Draft:
+    """A snapshot in the making: images go in one by one, and `commit` makes all of it visible at once."""
+
+    def __init__(self, store: Store, parent: str) -> None:
+        """Start from the snapshot `parent`, which must still be the newest when the draft is committed."""
+        self._store = store
+        self._parent = parent
+        self._session = store.repository.writable_session(MAIN)
+        if self._session.snapshot_id != parent:
+            raise _conflict(store)
+        self._root = zarr.open_group(self._session.store, mode="a")
+
+    def put(self, group: str, pair_id: str, change: ImageChange) -> None:
+        """Put one pair's image into a group, in place of an older one; a candidates' plane is a chunk, else the whole image is."""
+        rows, height, width = change.planes.shape
+        array = self._root.create_array(
+            array_path(group, pair_id),
+            shape=change.planes.shape,
+            chunks=(1 if group == CANDIDATES else rows, height, width),
+            dtype="uint8",
+            compressors=None,  # photographs hardly shrink without loss, and raw chunks read fastest
+            fill_value=0,
+            dimension_names=("plane", "y", "x"),
+            attributes={"planes": list(change.names), "pair_id": pair_id, **change.attributes},
+            overwrite=True,
+            config={"write_empty_chunks": True},  # an image that is all zero must still be there
+        )
+        array[:] = change.planes
+
+    def delete(self, group: str, pair_id: str) -> None:
+        """Take one pair's image out of a group; one that is not there is no error."""
+        path = array_path(group, pair_id)
+        if path in self._root:
+            del self._root[path]
+
+    def commit(self, message: str, manifest: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
+        """Publish: manifest and images become the newest snapshot of `main`, or nothing does.
+
+        Returns:
+            The snapshot's id.
+
+        Raises:
+            CommitConflict: somebody committed since the draft was started.
+        """
+        self._root.attrs[MANIFEST] = dict(manifest)
+        with hold_publish_lock(self._store):
+            if find_head(self._store) != self._parent:
+                raise _conflict(self._store)
+            try:
+                return self._session.commit(message, metadata=dict(metadata))
+            except icechunk.ConflictError:
+                raise _conflict(self._store) from None
+
+
+def array_path(group: str, pair_id: str) -> str:
+    """Where a pair's array stands in the repository: its id with everything but letters, digits, `-`, `.`, `_` and `~` quoted."""
+    quoted = urllib.parse.quote(pair_id, safe="")
+    return f"{group}/{quoted.replace('.', '%2E') if quoted.strip('.') == '' else quoted}"
+
+
+def find_head(store: Store) -> str:
+    """The id of the newest commit on `main` (a new store has one without content)."""
+    return str(store.repository.lookup_branch(MAIN))
+
+
+def find_snapshot(store: Store, name: str) -> str:
+    """The id behind a tag, a branch or an id.
+
+    Raises:
+        SnapshotNotFound: nothing has this name, or nothing has been built yet.
+    """
+    repository = store.repository
+    if name in repository.list_tags():
+        found = repository.lookup_tag(name)
+    elif name in repository.list_branches():
+        found = repository.lookup_branch(name)
+    else:
+        found = name
+    try:
+        info = repository.lookup_snapshot(found)
+    except (icechunk.IcechunkError, ValueError):
+        known = ", ".join(sorted(repository.list_tags())) or "none"
+        raise SnapshotNotFound(f"no snapshot {name!r} in {store.address}; give an id, {MAIN!r}, or a tag (tags: {known})") from None
+    if info.parent_id is None:
+        raise SnapshotNotFound(f"nothing has been built in {store.address} yet; make a snapshot with: fusion-prior build")
+    return str(found)
+
+
+def check_tag(store: Store, name: str, snapshot: str | None) -> None:
+    """Refuse a tag that cannot be given to a snapshot (None: one that is still to be made).
+
+    Raises:
+        InputError: no valid name, or the tag names another snapshot; a tag never moves.
+    """
+    if not TAG_NAME.fullmatch(name):
+        raise InputError(f"tag {name!r} is not a valid name; use letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    if name in store.repository.list_tags() and store.repository.lookup_tag(name) != snapshot:
+        named = store.repository.lookup_tag(name)
+        raise InputError(f"tag {name!r} already names snapshot {named} in {store.address}, and tags never move; choose another name")
+
+
+def tag_snapshot(store: Store, name: str, snapshot: str) -> None:
+    """Name a snapshot for good; naming it the same again is no error.
+
+    Raises:
+        InputError: see `check_tag`.
+    """
+    with hold_publish_lock(store):
+        check_tag(store, name, snapshot)
+        if name not in store.repository.list_tags():
+            try:
+                store.repository.create_tag(name, snapshot)
+            except icechunk.IcechunkError as error:
+                reason = str(error).strip().splitlines()[0].strip(" x")
+                raise InputError(f"tag {name!r} cannot be used in {store.address} ({reason}); choose another name") from None
+
+
+def _lock(location: Location) -> contextlib.AbstractContextManager[Any]:
+    if location.folder is None:
+        return contextlib.nullcontext()
+    location.folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(location.folder / "publish.lock")
+
+
+def _storage(location: Location) -> icechunk.Storage:
+    if location.folder is not None:
+        return icechunk.local_filesystem_storage(str(location.folder / "repository"))
+    return icechunk.s3_storage(
+        bucket=location.bucket,
+        prefix="/".join(part for part in (location.prefix, "repository") if part),
+        region=location.region,
+        endpoint_url=location.endpoint_url,
+        allow_http=(location.endpoint_url or "").startswith("http:"),
+        force_path_style=location.endpoint_url is not None,
+        from_env=True,
+    )
+
+
+def _conflict(store: Store) -> CommitConflict:
+    return CommitConflict(
+        f"somebody else committed to {store.address} while this build ran; run the same command again: finished work is kept"
+    )

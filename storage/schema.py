@@ -1,0 +1,161 @@
+"""The contract between who makes a snapshot and who reads it: the rows of its three tables, and what their codes mean.
+
+`pairs` has one row per pair that was asked for, `scores` one per pair and method (and one column per metric), `selections` one per pair
+that has a winner. Rows are frozen dataclasses on the way in and Arrow tables everywhere else.
+"""
+
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import Any
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+# Tasks a pair can belong to.
+TASKS = ("infrared-visible", "medical", "multi-focus", "multi-exposure")
+
+# PairRow.status
+OK = "ok"
+QUARANTINED = "quarantined"
+EXCLUDED = "excluded"
+NO_CANDIDATE = "no_candidate"
+
+# ScoreRow.status (with OK)
+MISSING = "missing"
+FAILED = "failed"
+
+# Flags
+MISREGISTERED = "misregistered?"
+COPY_OF_SOURCE = "copy_of_source"
+DUPLICATE = "duplicate"
+BY_HAND = "by_hand"
+
+# Why a pair is quarantined.
+PAIR_REASONS = MappingProxyType(
+    {
+        "unreadable": "a file cannot be decoded",
+        "size_mismatch": "the two images differ in size and no resize policy was given",
+        "too_small": "a side is shorter than the smallest that every metric can judge",
+        "too_large": "more pixels than are decoded",
+        "flat": "an image has one value only",
+        "shifted": "the estimated shift is larger than max_shift",
+        "outside": "the path leads out of its folder",
+        "ambiguous": "several files of one folder claim the same pair",
+        "excluded": "named in the recipe's exclude list",
+        "no_candidate": "no method gave a valid candidate",
+    }
+)
+
+# Why a candidate is not ok.
+CANDIDATE_REASONS = MappingProxyType(
+    {
+        "missing": "there is no published file for this pair",
+        "raised": "the method raised an error",
+        "timeout": "the method ran longer than its time limit",
+        "killed": "the worker process died in this method, twice",
+        "wrong_output": "the method returned another shape, another type, or numbers that are not finite",
+        "wrong_size": "the published result has another size than its pair",
+        "unreadable": "the published file cannot be decoded",
+        "flat": "the published result has one value only",
+        "other_pair": "the published result shows another pair",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairRow:
+    """One pair that was asked for, whether it could be used or not."""
+
+    pair_id: str
+    source: str
+    task: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    flags: tuple[str, ...] = ()
+    a_path: str = ""
+    b_path: str = ""
+    a_modality: str = ""
+    b_modality: str = ""
+    height: int = 0
+    width: int = 0
+    a_format: str = ""
+    b_format: str = ""
+    a_hash: str = ""
+    b_hash: str = ""
+    pair_hash: str = ""
+    shift: float = float("nan")
+    shift_y: float = float("nan")
+    shift_x: float = float("nan")
+    shift_confidence: float = float("nan")
+    resized: str = ""
+    licence: str = ""
+    array: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """One candidate: a method's result on a pair, its scores, or why there is none."""
+
+    pair_id: str
+    method: str
+    version: str
+    content_key: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    flags: tuple[str, ...] = ()
+    chroma: str = ""
+    seconds: float = float("nan")
+    judge_seconds: float = float("nan")
+    clipped: float = float("nan")
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionRow:
+    """What the criterion picked for one pair."""
+
+    pair_id: str
+    method: str
+    content_key: str
+    value: float
+    runner_up: str = ""
+    margin: float = float("nan")
+    flags: tuple[str, ...] = ()
+    note: str = ""
+    image_hash: str = ""
+
+
+_ARROW: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int32(),
+    float: pa.float64(),
+    tuple[str, ...]: pa.list_(pa.string()),
+}
+
+
+def _arrow_schema(row: type) -> pa.Schema:
+    return pa.schema([(one.name, _ARROW[one.type]) for one in fields(row) if one.name != "scores"])
+
+
+PAIRS = _arrow_schema(PairRow)
+SELECTIONS = _arrow_schema(SelectionRow)
+SCORES_FIXED = _arrow_schema(ScoreRow)
+
+
+def scores_schema(metrics: tuple[str, ...]) -> pa.Schema:
+    """The scores table of a build: the fixed columns, then one float64 column per metric, nan where undefined or failed."""
+    return pa.schema([*SCORES_FIXED, *((name, pa.float64()) for name in metrics)])
+
+
+def metric_columns(scores: pa.Schema) -> tuple[str, ...]:
+    """The metric columns of a scores table, in their order."""
+    return tuple(name for name in scores.names if name not in SCORES_FIXED.names)
+
+
+def to_record(row: PairRow | ScoreRow | SelectionRow) -> dict[str, Any]:
+    """A row as a flat record, metrics as columns."""
+    record = {one.name: getattr(row, one.name) for one in fields(row) if one.name != "scores"}
+    return record | (row.scores if isinstance(row, ScoreRow) else {})

@@ -1,0 +1,98 @@
+"""Parquet tables: rows to Arrow, Arrow to a file named after its own hash, and back with the hash checked."""
+
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from storage.errors import SchemaMismatch, StoreError
+from storage.files import Files, hash_bytes
+from storage.schema import PairRow, ScoreRow, SelectionRow, metric_columns, to_record
+
+FOLDER = "tables"
+
+
+@dataclass(frozen=True, slots=True)
+class TableReference:
+    """Which file holds a table of a snapshot."""
+
+    path: str
+    sha256: str
+    rows: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the manifest."""
+        return asdict(self)
+
+
+def to_table(rows: Iterable[PairRow | ScoreRow | SelectionRow], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table of exactly this schema."""
+    return pa.Table.from_pylist([to_record(row) for row in rows], schema=schema)
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file; equal tables give equal bytes."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def write_table(files: Files, name: str, table: pa.Table) -> TableReference:
+    """Write a table under the hash of its bytes; one that is there already is not written again."""
+    content = to_bytes(table)
+    digest = hash_bytes(content)
+    path = f"{FOLDER}/{name}-{digest[:16]}.parquet"
+    if not files.exists(path):
+        files.write(path, content)
+    return TableReference(path, digest, table.num_rows)
+
+
+def read_table(files: Files, reference: TableReference, columns: Sequence[str] | None = None) -> pa.Table:
+    """A snapshot's table, after a check of its hash.
+
+    Raises:
+        StoreError: the file is gone.
+        SchemaMismatch: the file is not the one the snapshot was committed with.
+    """
+    try:
+        content = files.read(reference.path)
+    except FileNotFoundError:
+        raise StoreError(f"{reference.path} is missing in {files.location.address}; restore it from a backup or build again") from None
+    digest = hash_bytes(content)
+    if digest != reference.sha256:
+        raise SchemaMismatch(
+            f"{reference.path} has sha256 {digest[:16]}…, the snapshot was committed with {reference.sha256[:16]}…; "
+            "restore the file from a backup or build again"
+        )
+    return pq.read_table(pa.BufferReader(content), columns=columns)
+
+
+def to_score_rows(table: pa.Table) -> list[ScoreRow]:
+    """The rows of a scores table, in its order; a metric of a failed row is left out."""
+    names = metric_columns(table.schema)
+    return [_to_score_row(record, names) for record in table.to_pylist()]
+
+
+def _to_score_row(record: dict[str, Any], names: Sequence[str]) -> ScoreRow:
+    scores = {name: record.pop(name) for name in names}
+    record["flags"] = tuple(record["flags"])
+    return ScoreRow(**record, scores={name: number for name, number in scores.items() if number is not None})
+
+
+def to_selection_rows(table: pa.Table) -> list[SelectionRow]:
+    """The rows of a selections table, in its order."""
+    return [SelectionRow(**(record | {"flags": tuple(record["flags"])})) for record in table.to_pylist()]
+
+
+def to_pair_rows(table: pa.Table) -> list[PairRow]:
+    """The rows of a pairs table, in its order."""
+    return [PairRow(**(record | {"flags": tuple(record["flags"])})) for record in table.to_pylist()]
+
+
+def rows_of(table: pa.Table, pair_id: str) -> pa.Table:
+    """The rows of one pair."""
+    return table.filter(pc.equal(table["pair_id"], pair_id))
