@@ -1,17 +1,15 @@
 """Dask: a local cluster by default, any existing one by its address, and a way to run many small tasks on it."""
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from logging import CRITICAL
 from typing import Any, TypeVar
 
 from dask.system import CPU_COUNT
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 
 from storage.errors import InputError
-
-logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -45,48 +43,41 @@ def open_client(workers: int = 0, scheduler: str = "") -> Iterator[Client]:
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
-            silence_logs=logging.CRITICAL,  # a worker that ends itself on purpose is no news
+            silence_logs=CRITICAL,  # a worker that ends itself on purpose is no news
         ) as cluster,
         Client(cluster) as client,
     ):
         yield client
 
 
-def run_all(client: Client, function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
-    """`function(task)` for every task, on the cluster, in the order in which they end.
+def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *shared: Future) -> Iterator[R]:
+    """`function(task, *shared)` for every task, on the cluster, in the order in which they end.
 
     A task whose worker was killed is handed out again; any other error is raised here.
     """
+
+    def submit(task: T) -> Future:
+        # pure=False: every hand-out has a key of its own, so that a task given up is really run again
+        return client.submit(function, task, *shared, pure=False)
+
     waiting = iter(tasks)
     room = QUEUED_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    running: dict[Future, tuple[T, int]] = {_submit(client, function, task): (task, 0) for task in islice(waiting, room)}
+    running: dict[Future, tuple[T, int]] = {submit(task): (task, 0) for task in islice(waiting, room)}
     done = as_completed(list(running), raise_errors=False)
     for future in done:
         task, rescues = running.pop(future)
         error = future.exception() if future.status == "error" else None
         if error is None:
             yield future.result()
-            for task in islice(waiting, 1):
-                _follow(client, function, task, 0, running, done)
+            follow = [(task, 0) for task in islice(waiting, 1)]
         elif isinstance(error, KilledWorker) and rescues < RESCUES:
-            logger.warning("a worker process was ended again and again; its task is tried once more")
-            _follow(client, function, task, rescues + 1, running, done)
+            follow = [(task, rescues + 1)]
         else:
             raise error
-        future.release()
-
-
-def _follow(
-    client: Client, function: Callable[[T], R], task: T, rescues: int, running: dict[Future, tuple[T, int]], done: as_completed
-) -> None:
-    future = _submit(client, function, task)
-    running[future] = (task, rescues)
-    done.add(future)
-
-
-def _submit(client: Client, function: Callable[[T], R], task: T) -> Future:
-    # pure=False: every hand-out has a key of its own, so that a task given up is really run again
-    return client.submit(function, task, pure=False)
+        for task, rescues in follow:
+            future = submit(task)
+            running[future] = (task, rescues)
+            done.add(future)
 
 
 def _connect(scheduler: str) -> "contextlib.AbstractContextManager[Any]":

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prior import registry
 from prior.criterion import parse_criterion
@@ -42,6 +42,12 @@ class SourceBlock(_Block):
     a_modality: str = ""
     b_modality: str = ""
     methods: tuple[str, ...] | None = None
+
+    @field_validator("a", "b", "published")
+    @classmethod
+    def _make_absolute(cls, folder: Path | None) -> Path | None:
+        # a worker of an existing cluster runs in another folder
+        return folder and folder.expanduser().absolute()
 
     def to_source(self) -> Source:
         """The same for the packages below."""
@@ -142,3 +148,24 @@ def _check_names(recipe: Recipe, origin: str) -> None:
     names = [block.name for block in recipe.source]
     if len(names) > 1 and (len(set(names)) < len(names) or "" in names):
         raise InputError(f"{origin}: several sources need a name each, all different, got {names}")
+
+
+def collect_recipe(recipe: str | Path | None = None, **given: Any) -> Recipe:
+    """A recipe from a file, from single values, or from both; a value that is given replaces what the file says.
+
+    Args:
+        recipe: the TOML file; None or empty for none.
+        given: fields of the recipe and of one source (`a`, `b` …); None or empty where nothing is given.
+
+    Raises:
+        InputError, UnknownName: see `make_recipe`; also where only one of the two folders is given.
+    """
+    values = read_recipe(Path(recipe)) if recipe else {}
+    stated = {name: value for name, value in given.items() if value not in (None, "", [], ())}
+    block = {name: stated.pop(name) for name in SourceBlock.model_fields if name in stated and name != "methods"}
+    if block and not {"a", "b"} <= set(block):
+        raise InputError(
+            f"{', '.join(sorted(block))} given without the folders of both modalities; give a and b, or put them into the recipe"
+        )
+    sources = {"source": [block]} if block else {}
+    return make_recipe(values | stated | sources, str(recipe) if recipe else "request")

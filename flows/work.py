@@ -6,13 +6,13 @@ which method the last one died in; a method that took two processes with it is l
 """
 
 import contextlib
+import functools
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 
@@ -20,11 +20,11 @@ from prior import evaluate, registry
 from prior.arrays import Picture
 from prior.evaluate import Candidate, Scene
 from prior.pairs import PairRef, load
-from prior.published import load_published
+from prior.published import PublishedFile, load_published
 from prior.registry import Metric
 from prior.select import Policy, select
 from storage import journal
-from storage.errors import CandidateError, InputError
+from storage.errors import InputError
 from storage.files import Files, parse_location
 from storage.journal import Note
 from storage.schema import FAILED, OK, ScoreRow
@@ -53,7 +53,7 @@ class CandidateTask:
     blank: ScoreRow
     parameters: Mapping[str, object]
     limit: float
-    file: Path | None = None
+    file: PublishedFile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,20 +167,16 @@ def _evaluate_candidate(
         cause = "a crash, too little memory, or a hang that nothing interrupts"
         return evaluate.fail(one.blank, "killed", f"{who} took {DEATHS} worker processes with it ({cause}); leave it out"), None
     if one.file is not None:
-        return evaluate.evaluate(scene, one.blank, _produce_published(one, scene), metrics)
+        return evaluate.evaluate(scene, one.blank, functools.partial(_read_published, one.file, scene), metrics)
     with _clock(files, key, replace(note, running=method), one.limit):
         return evaluate.evaluate(scene, one.blank, lambda: evaluate.fuse(registry.find_method(method), scene, one.parameters), metrics)
 
 
-def _produce_published(one: CandidateTask, scene: Scene) -> Callable[[], Candidate]:
-    def produce() -> Candidate:
-        started = time.perf_counter()
-        if one.file is None:
-            raise CandidateError(f"{one.blank.method} has no file for {scene.pair_id}", "missing")
-        picture = load_published(one.file, scene.a.shape, one.blank.method, scene.pair_id)
-        return Candidate(picture, time.perf_counter() - started, 0.0, "published")
-
-    return produce
+def _read_published(file: PublishedFile, scene: Scene) -> Candidate:
+    started = time.perf_counter()
+    height, width = scene.a.shape
+    picture = load_published(file, (height, width))
+    return Candidate(picture, time.perf_counter() - started, 0.0, "published")
 
 
 def _take_up(files: Files, key: str) -> Note:

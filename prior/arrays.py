@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-ChromaPolicy = Literal["none", "a", "b", "weighted"]
+ChromaPolicy = Literal["none", "a", "b", "weighted", "published"]
 
 Image = NDArray[np.float32]
 Picture = NDArray[np.uint8]

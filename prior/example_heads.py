@@ -96,15 +96,15 @@ CROWN: tuple[Ellipse, ...] = ((T.FLUID, 0.08, -0.14, 0.055, 0.2, -8), (T.FLUID, 
 FALX: tuple[Ellipse, ...] = ((T.FLUID, 0, -0.54, 0.012, 0.22, 0), (T.FLUID, 0, 0.54, 0.012, 0.22, 0))
 
 CT_SLICES = (
-    Slice(256, 256, 21, "t2", 0.10, CORE, (*FALX, (T.TUMOUR, 0.34, -0.3, 0.13, 0.12, 20), (T.FLUID, 0.34, -0.3, 0.05, 0.04, 0))),
+    Slice(256, 256, 21, "t2", 0.14, CORE, (*FALX, (T.TUMOUR, 0.34, -0.3, 0.13, 0.12, 20), (T.FLUID, 0.34, -0.3, 0.05, 0.04, 0))),
     Slice(241, 217, 22, "t2", 0.16, CROWN, (*FALX, (T.STROKE, -0.4, 0.1, 0.15, 0.24, 12))),
-    Slice(256, 224, 23, "t2", 0.08, (*STEM, *FACE), BASE),
+    Slice(256, 224, 23, "t2", 0.11, (*STEM, *FACE), BASE),
     Slice(224, 200, 24, "t1", 0.13, CORE, (*FALX, (T.BLEEDING, -0.3, 0.12, 0.11, 0.14, -15), (T.BONE, 0.02, 0.17, 0.025, 0.02, 0))),
 )
 PET_SLICES = (
-    Slice(256, 256, 31, "t2", 0.10, CORE, FALX),
-    Slice(224, 192, 32, "t1", 0.13, (), (*FALX, (T.STROKE, 0.38, -0.05, 0.16, 0.22, 10))),
-    Slice(233, 207, 33, "t1", 0.09, (*STEM, *FACE), BASE),
+    Slice(256, 256, 31, "t2", 0.15, CORE, FALX),
+    Slice(224, 192, 37, "t1", 0.13, (), (*FALX, (T.STROKE, 0.38, -0.05, 0.16, 0.22, 10))),
+    Slice(233, 207, 33, "t1", 0.11, (*STEM, *FACE), BASE),
     Slice(256, 240, 34, "t2", 0.20, CROWN, (*FALX, (T.TUMOUR, -0.3, -0.38, 0.11, 0.1, 0))),
 )
 
@@ -114,7 +114,7 @@ def make_tissues(cut: Slice) -> Tissues:
     rng = np.random.default_rng(cut.seed)
     y, x = np.mgrid[: cut.height, : cut.width] * 2.0 / cut.height
     y, x = y - y.mean(), x - x.mean()
-    radius = np.hypot(x / 0.74, y / 0.92) + 0.009 * make_noise(rng, x.shape, cut.height / 5)
+    radius = np.hypot(x / 0.74, y / 0.92) + 0.006 * make_noise(rng, x.shape, cut.height / 5)
     tissues = grow_head(rng, radius, cut.sulci)
     ragged = 0.1 * make_noise(rng, x.shape, cut.height / 20)
     mirrored = tuple((tissue, -x0, y0, rx, ry, -tilt) for tissue, x0, y0, rx, ry, tilt in cut.paired)
@@ -129,7 +129,7 @@ def grow_head(rng: np.random.Generator, radius: Field, sulci: float) -> Tissues:
     """Skin, skull and brain as shells of `radius` (1 at the skin); the valleys of a nearly symmetric noise field are the sulci."""
     height = len(radius)
     tissues = np.zeros(radius.shape, np.uint8)
-    inner = radius + 0.01 * make_noise(rng, radius.shape, height / 6)
+    inner = radius + 0.006 * make_noise(rng, radius.shape, height / 6)
     for shell, edge, tissue in (
         (radius, 1.0, T.SKIN),
         (radius, 0.975, T.FAT),

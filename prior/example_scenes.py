@@ -19,11 +19,20 @@ Look = tuple[Picture, Picture]
 def make_noise(rng: np.random.Generator, shape: tuple[int, int], size: float) -> Field:
     """Cloud-like noise, mean 0 and standard deviation 1, whose largest structures are about `size` pixels."""
     total = np.zeros(shape)
-    for octave in range(3):
-        cell = max(size / 2**octave / 2, 1)
-        rows, columns = (np.exp(-(((np.arange(n)[:, None] / cell - np.arange(-2, n / cell + 2)) / 0.85) ** 2)) for n in shape)
-        total += rows @ rng.standard_normal((rows.shape[1], columns.shape[1])) @ columns.T / 2**octave
+    for cell in [cell for cell in (size / 2, size / 4, size / 8) if cell >= 1] or [1]:
+        grid = rng.standard_normal([int(side / cell) + 6 for side in shape])
+        total += cell * spread(spread(grid, shape[0], cell), shape[1], cell)
     return np.asarray((total - total.mean()) / total.std())
+
+
+def spread(grid: Field, length: int, cell: float) -> Field:
+    """Blend the rows of a grid, one every `cell` pixels, into `length` rows with a bell of six taps, and turn rows into columns."""
+    place = np.arange(length) / cell
+    first, rest = place.astype(int), place % 1
+    blended = np.zeros((length, grid.shape[1]))
+    for tap in range(6):
+        blended += np.exp(-(((rest - tap + 2.5) / 0.85) ** 2))[:, None] * grid[first + tap]
+    return blended.T.copy()
 
 
 def to_picture(levels: Field) -> Picture:
@@ -46,10 +55,11 @@ class Canvas:
 
     def paint(self, mask: Field, colour: ArrayLike, heat: ArrayLike) -> None:
         """Cover what lies under the mask."""
-        hit = mask > 0  # most masks are small
-        share, over, warmth = mask[hit], np.broadcast_to(colour, self.reflectance.shape)[hit], np.broadcast_to(heat, mask.shape)[hit]
-        self.reflectance[hit] += share[:, None] * (over - self.reflectance[hit])
-        self.heat[hit] += share * (warmth - self.heat[hit])
+        colours, heats = np.broadcast_to(colour, self.reflectance.shape), np.broadcast_to(heat, mask.shape)
+        for window in ndimage.find_objects((mask > 0).view(np.uint8)):  # most masks are small
+            share = mask[window]
+            self.reflectance[window] += share[:, :, None] * (colours[window] - self.reflectance[window])
+            self.heat[window] += share * (heats[window] - self.heat[window])
 
     def darken(self, mask: Field) -> None:
         """Throw a shadow: light changes, temperature does not."""
@@ -72,7 +82,8 @@ class Canvas:
 
 def tint(colour: ArrayLike, strength: ArrayLike) -> Field:
     """A colour times a field, `(H, W, 3)`."""
-    return np.asarray(strength)[..., None] * np.asarray(colour)
+    shades: Field = np.asarray(strength)[:, :, None] * np.asarray(colour)
+    return shades
 
 
 def paint_land(c: Canvas, horizon: float, sky: ArrayLike, ground: ArrayLike, heat: float, rough: float) -> None:
@@ -108,7 +119,7 @@ def paint_building(c: Canvas, left: float, top: float, right: float, bottom: flo
 def paint_leaves(c: Canvas, mask: Field, shade: ArrayLike) -> None:
     """Foliage: much texture in the visible picture, little in the infrared one."""
     green = np.asarray((0.25, 0.36, 0.15)) + c.rng.uniform(-0.04, 0.04, 3)
-    c.paint(mask, tint(green, np.clip(shade + 0.34 * c.texture(0.035), 0.12, 2)), 0.3 + 0.025 * c.texture(0.06))
+    c.paint(mask, tint(green, np.clip(np.add(shade, 0.34 * c.texture(0.035)), 0.12, 2)), 0.3 + 0.025 * c.texture(0.06))
 
 
 def paint_wood(c: Canvas, foot: float, height: float) -> None:
@@ -174,7 +185,7 @@ def paint_oncoming(c: Canvas, x: float, foot: float, width: float) -> None:
 
 def make_smoke(c: Canvas, *puffs: tuple[float, float, float, float]) -> Field:
     """The share of the view that smoke takes; each puff is x, y, radius, density."""
-    clear = np.ones_like(c.x)
+    clear: Field = np.ones_like(c.x)
     for x, y, radius, density in puffs:
         clear *= 1 - density * np.clip(1.4 - np.hypot(c.x - x, (c.y - y) * 1.2) / radius + 0.2 * c.texture(radius), 0, 1)
     return 1 - clear
@@ -313,10 +324,9 @@ def park_against_the_sun() -> Look:
     for x, foot, height in ((0.3, 0.54, 0.4), (0.7, 0.55, 0.44), (0.06, 0.62, 0.66), (1.0, 0.66, 0.74)):
         paint_tree(c, x, foot, height)
     for x, foot, height in ((0.43, 0.64, 0.2), (0.51, 0.65, 0.21), (0.8, 0.86, 0.34)):
-        c.darken(c.stroke(x, foot, x + 0.5 * (x - 0.5), foot + 0.07, 0.012))
         paint_person(c, x, foot, height)
     _, glare = make_lamps(c, (0.5, 0.26, 0.5, 0.8))
-    backlight = 0.45 + 0.5 * (c.y < 0.46) + 0.35 * np.clip(1 - 3 * np.abs(c.x - 0.5), 0, 1)
+    backlight = 0.45 + 0.5 * np.clip(8 * (0.5 - c.y), 0, 1) + 0.35 * np.clip(1 - 3 * np.abs(c.x - 0.5), 0, 1)
     return feel(c, 0.12, 0.88), see(c, backlight, (1.05, 0.97, 0.85), 0.014, glare)
 
 

@@ -35,6 +35,11 @@ class Location:
     options: tuple[tuple[str, str], ...] = ()
 
     @property
+    def resolved(self) -> str:
+        """The address as it holds in any working directory."""
+        return self.address if self.folder is None else str(self.folder)
+
+    @property
     def endpoint_url(self) -> str | None:
         """The address of an S3 server other than Amazon's."""
         options = dict(self.options)

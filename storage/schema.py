@@ -106,6 +106,7 @@ class ScoreRow:
     reason: str = ""
     message: str = ""
     flags: tuple[str, ...] = ()
+    file: str = ""
     chroma: str = ""
     seconds: float = float("nan")
     judge_seconds: float = float("nan")

@@ -1,9 +1,9 @@
 """Reading a snapshot: the one door through which anything leaves the store.
 
-    snapshot = open_snapshot("store", "v1")
-    snapshot.selections()                # an Arrow table, one row per pair
-    snapshot.pictures("street_01")       # {"a": …, "b": …, "winner": …}
-    snapshot.cube()                      # xarray: pair, method, metric
+snapshot = open_snapshot("store", "v1")
+snapshot.selections()                # an Arrow table, one row per pair
+snapshot.pictures("street_01")       # {"a": …, "b": …, "winner": …}
+snapshot.cube()                      # xarray: pair, method, metric
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,6 +67,12 @@ class Snapshot:
             return {}
         array = self._array(CANDIDATES, pair_id)
         return unstack(_read(array), _planes_of(array))
+
+    def candidate_keys(self, pair_id: str) -> list[str]:
+        """The content keys of all candidates of one pair whose pictures, where valid, are kept."""
+        if array_path(CANDIDATES, pair_id) not in self.root:
+            return []
+        return [str(key) for key in self._array(CANDIDATES, pair_id).attrs["content_keys"]]  # type: ignore[union-attr]
 
     def image_hash(self, pair_id: str) -> str:
         """The sha256 of a pair's planes as they are read now."""

@@ -1,7 +1,7 @@
-"""GFF: two scales with weights from local contrast, each smoothed by a guided filter so that it follows the edges of its source.
+"""GFF: two scales, with weights from local contrast that a guided filter fits to the edges of their source.
 
-Every pixel first belongs wholly to the source with more local contrast. Filtered with its source as guide, this map becomes smooth weights for
-the base (wide window, strong smoothing) and sharp weights for the detail (narrow window, hardly any smoothing).
+Every pixel first belongs wholly to the source with more local contrast. Filtered with its source as guide, this map becomes smooth
+weights for the base (wide window, strong smoothing) and sharp weights for the detail (narrow window, hardly any smoothing).
 
 Reference: S. Li, X. Kang, J. Hu, "Image fusion with guided filtering", IEEE Trans. Image Processing 22(7):2864-2875, 2013,
 doi 10.1109/TIP.2013.2244222; guided filter: K. He, J. Sun, X. Tang, IEEE TPAMI 35(6):1397-1409, 2013, doi 10.1109/TPAMI.2012.213.
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from prior.arrays import Image
 from prior.registry import method
 
-BASE_WINDOW = 31  # px, side of the mean that makes the base
-SALIENCY_WINDOW, SALIENCY_SIGMA = 11, 5.0  # px
+BASE_WINDOW = (31, 31)  # px, of the mean that makes the base
+SALIENCY_WINDOW, SALIENCY_SIGMA = (11, 11), 5.0  # px
 BASE_RADIUS, BASE_EPS = 45, 0.3  # guided filter of the base weights: px, squared range
 DETAIL_RADIUS, DETAIL_EPS = 7, 1e-6  # of the detail weights
 NEVER_ZERO = 1e-12  # two weights of zero become one half each
@@ -25,14 +25,13 @@ Map = NDArray[np.float64]  # an eps of 1e-6 is lost in float32
 
 
 def _find_base(image: Image) -> Image:
-    return cv2.boxFilter(image, -1, (BASE_WINDOW, BASE_WINDOW), borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
+    return cv2.boxFilter(image, -1, BASE_WINDOW, borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
 
 
 def _measure_saliency(image: Image) -> Image:
     """Local contrast: the magnitude of the Laplacian, smoothed."""
     edges = np.abs(cv2.Laplacian(image, cv2.CV_32F, ksize=1, borderType=cv2.BORDER_REPLICATE))
-    window = (SALIENCY_WINDOW, SALIENCY_WINDOW)
-    return cv2.GaussianBlur(edges, window, SALIENCY_SIGMA, borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
+    return cv2.GaussianBlur(edges, SALIENCY_WINDOW, SALIENCY_SIGMA, borderType=cv2.BORDER_REPLICATE).astype(np.float32, copy=False)
 
 
 def _choose(a: Image, b: Image) -> Map:
@@ -48,23 +47,16 @@ def _count_inside(length: int, radius: int) -> Map:
 
 def _average(values: Map, radius: int) -> Map:
     """The mean over the part of the square window that lies inside the image."""
-    side = 2 * radius + 1
-    total = cv2.boxFilter(values, -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    window = (2 * radius + 1, 2 * radius + 1)
+    average = cv2.boxFilter(values, -1, window, normalize=False, borderType=cv2.BORDER_CONSTANT).astype(np.float64, copy=False)
     height, width = values.shape
-    return total / np.outer(_count_inside(height, radius), _count_inside(width, radius))
+    average /= _count_inside(height, radius)[:, None]
+    average /= _count_inside(width, radius)
+    return average
 
 
-def filter_guided(guide: Map, target: Map, radius: int, eps: float) -> Map:
-    """Smooth `target` with a local linear model of `guide`: flat where the guide is flat, sharp where it has edges.
-
-    Args:
-        guide, target: float64 `(H, W)`.
-        radius: of the square window, px.
-        eps: squared range of the guide below which a window counts as flat.
-
-    Returns:
-        float64 `(H, W)`.
-    """
+def _filter_guided(guide: Map, target: Map, radius: int, eps: float) -> Map:
+    """`target` as a local linear function of `guide`; a window whose guide has a variance below `eps` counts as flat."""
     mean_guide, mean_target = _average(guide, radius), _average(target, radius)
     covariance = _average(guide * target, radius) - mean_guide * mean_target
     variance = _average(guide * guide, radius) - mean_guide * mean_guide
@@ -75,8 +67,8 @@ def filter_guided(guide: Map, target: Map, radius: int, eps: float) -> Map:
 
 def _weigh(a: Map, b: Map, choice: Map, radius: int, eps: float) -> Image:
     """The weight of `a`; that of `b` is the rest to one."""
-    weight_a = np.clip(filter_guided(a, choice, radius, eps), 0, 1) + NEVER_ZERO
-    weight_b = np.clip(filter_guided(b, 1 - choice, radius, eps), 0, 1) + NEVER_ZERO
+    weight_a = np.clip(_filter_guided(a, choice, radius, eps), 0, 1) + NEVER_ZERO
+    weight_b = np.clip(_filter_guided(b, 1 - choice, radius, eps), 0, 1) + NEVER_ZERO
     return (weight_a / (weight_a + weight_b)).astype(np.float32)
 
 
@@ -97,9 +89,12 @@ def fuse_gff(
     """Bases and details mixed with guided-filtered weights.
 
     Args:
-        a, b: float32 `(H, W)` in [0, 1].
-        base_radius, detail_radius: of the guided filters, px.
-        base_eps, detail_eps: their smoothing, squared range.
+        a: one source, float32 `(H, W)` in [0, 1].
+        b: the other source, of the same size.
+        base_radius: of the guided filter that makes the base's weights, px.
+        base_eps: its smoothing, squared range.
+        detail_radius: of the one that makes the detail's weights, px.
+        detail_eps: its smoothing, squared range.
 
     Returns:
         float32 `(H, W)`; detail of one source on the base of the other may leave [0, 1].

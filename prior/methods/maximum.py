@@ -17,7 +17,8 @@ def fuse_maximum(a: Image, b: Image) -> Image:
     """The brighter pixel of the two sources.
 
     Args:
-        a, b: float32 `(H, W)` in [0, 1].
+        a: one source, float32 `(H, W)` in [0, 1].
+        b: the other source, of the same size.
 
     Returns:
         float32 `(H, W)` in [0, 1].

@@ -1,13 +1,13 @@
 """Ratio pyramid: at every scale keep the stronger contrast, so that dark and bright parts of a scene count alike.
 
-Detail is the ratio of an image to its own smoothed version, less one: Weber's local contrast. The fused image is multiplied up, coarse to
-fine, from the mean of the two coarsest images and, at each scale, the contrast of the source that has more of it around the pixel.
+Detail is the ratio of an image to its own smoothed version, less one: Weber's local contrast. The fused image is multiplied up,
+coarse to fine, from the mean of the two coarsest images and, at each scale, the stronger contrast around the pixel.
 
 Reference: A. Toet, "Image fusion by a ratio of low-pass pyramid", Pattern Recognition Letters 9(4):245-253, 1989,
 doi 10.1016/0167-8655(89)90003-2. Reconstructed: the text was not at hand.
-Deviations: `FLOOR` is added to the light before the ratio is taken and removed at the end, so that noise in the dark is not taken for contrast and
-black stays defined; every level is kept in the range of an image, since a strong contrast picked for a dark surround overshoots on a bright
-one; contrast is compared by its energy in 3x3 px; small images have fewer levels.
+Deviations: `FLOOR` is added to the light first and taken off last, so that noise in the dark is not taken for contrast and black stays
+defined; every level is kept in the range of an image, since contrast picked for a dark surround overshoots on a bright one; contrast
+is compared by its energy in 3x3 px; small images have fewer levels.
 """
 
 import numpy as np
@@ -40,7 +40,8 @@ def fuse_ratio_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     """The stronger contrast at every scale times the mean of the coarsest images.
 
     Args:
-        a, b: float32 `(H, W)` in [0, 1].
+        a: one source, float32 `(H, W)` in [0, 1].
+        b: the other source, of the same size.
         levels: halvings of the size, fewer where the image is small.
 
     Returns:

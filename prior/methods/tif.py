@@ -1,15 +1,15 @@
 """TIF: two scales; the coarse ones are averaged, the fine ones weighted by how much each source stands out from its surroundings.
 
-A wide mean is the base, the rest is detail. A source is salient where its base and its median-filtered self differ; the share of the
-squared difference is the weight of its detail.
+A wide mean is the base, the rest is detail. A source is salient where its base and its median-filtered self differ; its share of the
+two squared differences is the weight of its detail.
 
-Reference: D. P. Bavirisetti, R. Dhuli, "Two-scale image fusion of visible and infrared images using saliency detection", Infrared Physics and
-Technology 76:52-64, 2016, doi 10.1016/j.infrared.2016.01.009.
-Deviations: the published program joins each border to the opposite one and takes black beyond the border for the median; here borders are
-mirrored, which changes a rim of 17 px. Where neither source is salient (0/0 there) the weights are equal.
+Reference: D. P. Bavirisetti, R. Dhuli, "Two-scale image fusion of visible and infrared images using saliency detection", Infrared
+Physics and Technology 76:52-64, 2016, doi 10.1016/j.infrared.2016.01.009.
+Deviations: the published program joins each border to the opposite one for the mean and takes black beyond it for the median; here
+borders are mirrored, which changes a rim of 17 px. Where neither source is salient (0/0) the weights are equal.
 """
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,7 +22,8 @@ MEDIAN = 3  # px
 HALF, ONE = np.float32(0.5), np.float32(1)
 
 
-class _Scales(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Scales:
     base: Image
     detail: Image
     saliency: Image
@@ -31,14 +32,16 @@ class _Scales(NamedTuple):
 def _take_apart(image: Image, window: int) -> _Scales:
     base = cv2.boxFilter(image, -1, (window, window), borderType=cv2.BORDER_REFLECT).astype(np.float32, copy=False)
     median = cv2.medianBlur(image, MEDIAN).astype(np.float32, copy=False)
-    return _Scales(base, image - base, np.square(base - median))
+    contrast = base - median
+    return _Scales(base, image - base, contrast * contrast)
 
 
 def _weigh(saliency_a: Image, saliency_b: Image) -> Image:
     """The weight of `a`'s detail; that of `b`'s is the rest to one."""
     total = saliency_a + saliency_b
-    flat = total == 0
-    return np.where(flat, HALF, saliency_a / np.where(flat, ONE, total))
+    weight = np.full(total.shape, HALF, np.float32)
+    np.divide(saliency_a, total, out=weight, where=total > 0)
+    return weight
 
 
 @method(
@@ -51,7 +54,8 @@ def fuse_tif(a: Image, b: Image, *, window: int = WINDOW) -> Image:
     """The mean of the bases and the saliency-weighted mean of the details.
 
     Args:
-        a, b: float32 `(H, W)` in [0, 1].
+        a: one source, float32 `(H, W)` in [0, 1].
+        b: the other source, of the same size.
         window: side of the mean that makes the base, px.
 
     Returns:
@@ -59,4 +63,5 @@ def fuse_tif(a: Image, b: Image, *, window: int = WINDOW) -> Image:
     """
     of_a, of_b = _take_apart(a, window), _take_apart(b, window)
     weight = _weigh(of_a.saliency, of_b.saliency)
-    return HALF * (of_a.base + of_b.base) + weight * of_a.detail + (ONE - weight) * of_b.detail
+    fused: Image = HALF * (of_a.base + of_b.base) + weight * of_a.detail + (ONE - weight) * of_b.detail
+    return fused

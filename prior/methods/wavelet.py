@@ -1,11 +1,11 @@
 """Wavelet: in every band of a shift-invariant Haar transform keep the larger coefficient, in the coarsest the mean.
 
-Sums and differences of neighbours, first one pixel apart, then two, four and eight, take each image apart without leaving out rows or
-columns; so an edge gives the same coefficients wherever it lies, and no blocks show.
+Sums and differences of pixels one apart, then two, four and eight, take each image apart without leaving out rows or columns: an
+edge gives the same coefficients wherever it lies, and no blocks show.
 
-Reference: O. Rockinger, "Image sequence fusion using a shift-invariant wavelet transform", ICIP 1997, doi 10.1109/ICIP.1997.632093, after H. Li,
-B. S. Manjunath, S. K. Mitra, "Multisensor image fusion using the wavelet transform", Graphical Models and Image Processing 57(3):235-245, 1995,
-doi 10.1006/gmip.1995.1022. Reconstructed: the texts were not at hand.
+Reference: O. Rockinger, "Image sequence fusion using a shift-invariant wavelet transform", ICIP 1997,
+doi 10.1109/ICIP.1997.632093, after H. Li, B. S. Manjunath, S. K. Mitra, "Multisensor image fusion using the wavelet transform",
+Graphical Models and Image Processing 57(3):235-245, 1995, doi 10.1006/gmip.1995.1022. Reconstructed: the texts were not at hand.
 Deviations: borders are mirrored, not joined to the opposite side.
 """
 
@@ -21,12 +21,14 @@ from prior.registry import method
 LEVELS = 4
 ROWS, COLUMNS = 0, 1
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)
+GREY_LEVELS = np.float32(255)  # in these units sums of 8-bit pixels are exact, and no rounding decides between equals
 
 
 def _split(image: Image, step: int, axis: int) -> tuple[Image, Image]:
     """Sum and difference of each pixel and the one `step` px further on."""
     neighbour = np.roll(image, -step, axis)
-    return image + neighbour, np.subtract(image, neighbour, out=neighbour)
+    low = image + neighbour
+    return low, np.subtract(image, neighbour, out=neighbour)
 
 
 def _join(low: Image, high: Image, step: int, axis: int) -> Image:
@@ -39,9 +41,11 @@ def _join(low: Image, high: Image, step: int, axis: int) -> Image:
 
 
 def _pick_larger(a: Image, b: Image) -> Image:
-    """The coefficient of larger magnitude: its sign is that of the sum, so no branch is needed."""
-    total = a + b
-    return np.copysign(np.maximum(np.abs(a), np.abs(b)), total, out=total)
+    """The coefficient of larger magnitude; its sign is the sign of the sum, so no branch is needed."""
+    magnitude = np.abs(a)
+    np.maximum(magnitude, np.abs(b), out=magnitude)
+    np.copysign(magnitude, a + b, out=magnitude)
+    return magnitude
 
 
 def _fuse_columns(a: Image, b: Image, step: int, fuse_low: Callable[[Image, Image], Image]) -> Image:
@@ -73,7 +77,8 @@ def fuse_wavelet(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     """The larger coefficient in every band of a shift-invariant Haar transform.
 
     Args:
-        a, b: float32 `(H, W)` in [0, 1].
+        a: one source, float32 `(H, W)` in [0, 1].
+        b: the other source, of the same size.
         levels: scales of the transform; the coarsest compares pixels `2 ** (levels - 1)` apart.
 
     Returns:
@@ -81,5 +86,5 @@ def fuse_wavelet(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     """
     margin = 2**levels  # the reach of all steps together, and one more
     height, width = a.shape
-    fused = _fuse(_mirror(a, margin), _mirror(b, margin), 1, levels)
-    return np.ascontiguousarray(fused[margin : margin + height, margin : margin + width])
+    fused = _fuse(_mirror(GREY_LEVELS * a, margin), _mirror(GREY_LEVELS * b, margin), 1, levels)
+    return fused[margin : margin + height, margin : margin + width] / GREY_LEVELS

@@ -3,4 +3,6 @@
 The one exception is `iqa`: its metrics are looked up on demand by their names `iqa:<model>` and are not registered.
 """
 
+from prior.metrics import qabf as qabf
 from prior.metrics import ssim as ssim
+from prior.metrics import vif as vif

@@ -1,0 +1,150 @@
+"""The build: survey, plan, evaluate, publish, as plain functions; Prefect and the command line are two ways to call them."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import Client
+
+from flows.cluster import run_all
+from flows.plan import Plan, forget_failures, make_plan, recall
+from flows.progress import Report, stay_silent
+from flows.publish import publish
+from flows.recipe import Recipe, SourceBlock
+from flows.survey import quarantine, take_survey
+from flows.work import PairDone, PairTask, run_pair
+from prior.examples import write_examples
+from storage import journal
+from storage.errors import SnapshotNotFound, StoreError
+from storage.repository import MAIN, Store, check_tag, create_store, find_snapshot, hold_build_lock, tag_snapshot
+from storage.snapshot import Snapshot, read_snapshot
+
+logger = logging.getLogger(__name__)
+
+BATCHES = 20
+"""A long build is cut into about this many batches: each is retried alone and reports its end."""
+
+SMALLEST_BATCH = 32
+
+ROUNDS = 3
+"""How often what is left is tried, when pairs vanish under the build's feet."""
+
+WARNINGS = 20
+"""How many warnings are told one by one."""
+
+Batch = tuple[PairTask, ...]
+RunBatches = Callable[[Sequence[Batch]], Iterable[PairDone]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a build ended with: the snapshot, and whether this build made it or found it."""
+
+    snapshot: Snapshot
+    made: bool
+
+
+def build(
+    recipe: Recipe,
+    address: str,
+    client: Client,
+    *,
+    tag: str = "",
+    retry_failed: bool = False,
+    report: Report = stay_silent,
+    run_batches: RunBatches | None = None,
+) -> Outcome:
+    """Make the snapshot that a recipe asks for, or find that it is there already.
+
+    Args:
+        recipe: what is asked for.
+        address: the store's.
+        client: of the Dask cluster that does the work.
+        tag: a name for the snapshot, for good.
+        retry_failed: try candidates again that failed before.
+        report: told of progress.
+        run_batches: how batches are run, if not one after the other.
+
+    Raises:
+        FusionPriorError: what was asked cannot be done; nothing half-done is visible, and finished work is kept.
+    """
+    store = create_store(address)
+    if not recipe.source:
+        recipe = ask_for_examples(recipe, (store.files.location.folder or Path.cwd()) / "examples")
+    with hold_build_lock(store):
+        journal.delete_notes(store.files)
+        newest = find_newest(store)
+        if tag:
+            check_tag(store, tag, newest.id if newest else None)
+        survey = take_survey(recipe, client, report)
+        past = recall(store.files, newest)
+        plan = make_plan(recipe, store.files.location.resolved, survey, forget_failures(store.files, past) if retry_failed else past)
+        if tag:
+            check_tag(store, tag, plan.published.id if plan.published else None)
+        run = run_batches or (lambda cut: run_in_turn(client, cut, report))
+        _tell(plan)
+        plan = finish(recipe, store, plan, run)
+        if plan.published:
+            logger.info("nothing to do: snapshot %s in %s is exactly this build", plan.published.id, store.address)
+        outcome = Outcome(plan.published, made=False) if plan.published else Outcome(publish(recipe, store, plan), made=True)
+        if tag:
+            tag_snapshot(store, tag, outcome.snapshot.id)
+    return outcome
+
+
+def _tell(plan: Plan) -> None:
+    candidates = sum(len(task.candidates) - len(task.known) for task in plan.todo)
+    logger.info(
+        "%d pairs usable of %d; %d candidates to evaluate on %d pairs", len(plan.pairs), len(plan.survey.rows), candidates, len(plan.todo)
+    )
+    for sentence in plan.survey.warnings[:WARNINGS]:
+        logger.warning("%s", sentence)
+    if len(plan.survey.warnings) > WARNINGS:
+        logger.warning("… and %d more warnings", len(plan.survey.warnings) - WARNINGS)
+
+
+def ask_for_examples(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with the embedded example pairs as its sources; their files are written first."""
+    sources = write_examples(folder)
+    blocks = tuple(SourceBlock(a=one.a, b=one.b, name=one.name, task=one.task, licence=one.licence) for one in sources)
+    return recipe.model_copy(update={"source": blocks})
+
+
+def find_newest(store: Store) -> Snapshot | None:
+    """The newest snapshot of a store, or None where nothing has been built."""
+    try:
+        return read_snapshot(store, find_snapshot(store, MAIN))
+    except SnapshotNotFound:
+        return None
+
+
+def finish(recipe: Recipe, store: Store, plan: Plan, run: RunBatches) -> Plan:
+    """Do all that a plan leaves to be done, and plan again with what is known then."""
+    for _ in range(ROUNDS):
+        if not plan.todo:
+            return plan
+        done = list(run(cut_batches(plan.todo)))
+        survey = quarantine(plan.survey, {one.pair_id: one.problem for one in done if one.problem})
+        plan = make_plan(recipe, store.files.location.resolved, survey, recall(store.files, plan.past.snapshot))
+    if plan.todo:
+        raise StoreError(
+            f"{len(plan.todo)} pairs are still not finished in {store.address}; run the same command again: finished work is kept"
+        )
+    return plan
+
+
+def cut_batches(tasks: Sequence[PairTask]) -> list[Batch]:
+    """The tasks in runs of equal size, about twenty of them, none very small."""
+    size = max(SMALLEST_BATCH, -(-len(tasks) // BATCHES))
+    return [tuple(tasks[start : start + size]) for start in range(0, len(tasks), size)]
+
+
+def run_in_turn(client: Client, cut: Sequence[Batch], report: Report) -> list[PairDone]:
+    """Run every batch on the cluster as one."""
+    tasks = [task for batch in cut for task in batch]
+    done: list[PairDone] = []
+    for one in run_all(client, run_pair, tasks):
+        done.append(one)
+        report("evaluating pairs", len(done), len(tasks))
+    return done

@@ -1,0 +1,167 @@
+"""The Prefect flow `build-prior`: the build of `flows/build.py`, with batches as tasks that are retried alone, progress and artifacts.
+
+Every parameter is flat and has a default; called without any it builds the prior of the embedded example pairs in `./store`.
+"""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import prefect
+from distributed import Client
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import wait
+from prefect.logging import get_run_logger
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.utilities.annotations import quote
+
+from flows.build import Batch, Outcome, build
+from flows.cluster import open_client, run_all
+from flows.output import describe
+from flows.progress import Report, show_progress
+from flows.recipe import Keep, Recipe, Task, collect_recipe
+from flows.summary import Summary, summarise
+from flows.work import PairDone, run_pair
+
+BATCHES_AT_ONCE = 2
+"""Two, so that no worker idles while the last pairs of a batch come in."""
+
+STEPS = 20
+"""How often a build's progress artifact is brought up to date."""
+
+
+class Counter:
+    """Pairs that are done, counted over all batches, for the bar on the terminal and the artifact on the server."""
+
+    def __init__(self, total: int, report: Report) -> None:
+        self._total = total
+        self._report = report
+        self._done = 0
+        self._lock = threading.Lock()
+        self._artifact = create_progress_artifact(0.0, key="build-prior-progress", description=f"{total} pairs to evaluate")
+
+    def step(self) -> None:
+        """One more pair is done."""
+        with self._lock:
+            self._done += 1
+            done = self._done
+            self._report("evaluating pairs", done, self._total)
+        if done == self._total or done % max(1, self._total // STEPS) == 0:
+            update_progress_artifact(self._artifact, 100 * done / self._total)
+
+
+@prefect.task(name="evaluate-batch", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
+def evaluate_batch(client: Client, batch: Batch, counter: Counter) -> list[PairDone]:
+    """Evaluate one batch of pairs on the Dask cluster; pairs that an earlier try finished are not evaluated again."""
+    done = []
+    for one in run_all(client, run_pair, batch):
+        done.append(one)
+        counter.step()
+    evaluated, failed = sum(one.evaluated for one in done), sum(one.failed for one in done)
+    get_run_logger().info("%d pairs done: %d candidates evaluated, %d failed", len(done), evaluated, failed)
+    return done
+
+
+@prefect.flow(name="build-prior", task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
+def build_prior(
+    a: str | None = None,
+    b: str | None = None,
+    published: str | None = None,
+    pattern: str | None = None,
+    task: Task | None = None,
+    methods: list[str] | None = None,
+    criterion: str | None = None,
+    metrics: list[str] | None = None,
+    max_shift: float | None = None,
+    keep: Keep | None = None,
+    recipe: str | None = None,
+    store: str = "store",
+    tag: str = "",
+    workers: int = 0,
+    scheduler: str = "",
+    retry_failed: bool = False,
+) -> str:
+    """Build the fusion knowledge prior of a set of pairs and keep it as one snapshot.
+
+    What is left out is as the recipe says, or else the recipe's default.
+
+    Args:
+        a: folder of the first modality; without `a`, `b` and `recipe` the embedded example pairs are built.
+        b: folder of the second modality.
+        published: folder with one folder of published results per method.
+        pattern: how the files of a pair are named, such as "IR{key} VIS{key}"; by default they share their stem.
+        task: infrared-visible, medical, multi-focus or multi-exposure.
+        methods: live methods, or sets of them: fast, all, none.
+        criterion: diff-if, diff-if-released, balanced, or a rule such as "2*ssim + vif + 3*qabf".
+        metrics: to store beside the standard ones.
+        max_shift: set pairs aside whose estimated shift is larger, in px.
+        keep: whose pictures to keep: winners or all.
+        recipe: a TOML file with all of this and more; what is given here replaces what it says.
+        store: where the prior is kept: a folder or an s3:// address.
+        tag: a name for the snapshot, for good.
+        workers: processes of the local Dask cluster; 0 is one per core.
+        scheduler: the address of an existing Dask scheduler, such as tcp://127.0.0.1:8786.
+        retry_failed: try candidates again that failed before.
+
+    Returns:
+        The snapshot's id.
+    """
+    wanted = collect_recipe(
+        recipe,
+        a=a,
+        b=b,
+        published=published,
+        pattern=pattern,
+        task=task,
+        methods=methods,
+        criterion=criterion,
+        metrics=metrics,
+        max_shift=max_shift,
+        keep=keep,
+    )
+    with open_client(workers, scheduler) as client, show_progress() as report:
+        outcome = run_build(wanted, store, client, tag, retry_failed, report)
+    leave_artifacts(outcome, tag)
+    return outcome.snapshot.id
+
+
+def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed: bool, report: Report) -> Outcome:
+    """The build, its batches run as Prefect tasks."""
+
+    def run_batches(cut: Sequence[Batch]) -> list[PairDone]:
+        counter = Counter(sum(map(len, cut)), report)
+        # quote: Prefect must not walk through thousands of tasks in search of futures
+        futures = [evaluate_batch.submit(quote(client), quote(batch), quote(counter)) for batch in cut]
+        wait(futures)
+        return [one for future in futures for one in future.result()]
+
+    return build(recipe, store, client, tag=tag, retry_failed=retry_failed, report=report, run_batches=run_batches)
+
+
+def leave_artifacts(outcome: Outcome, tag: str) -> None:
+    """A table of wins and a summary on the server, for whoever watches the flow there."""
+    summary = summarise(outcome.snapshot)
+    table: list[dict[str, Any]] = [
+        {"method": one.method, "wins": one.wins, "wins (balanced)": one.wins_balanced, "candidates": one.candidates, "failed": one.failed}
+        for one in summary.tallies
+    ]
+    create_table_artifact(table, key="build-prior-wins", description=f"Wins by {summary.criterion}, snapshot {summary.snapshot_id}")
+    create_markdown_artifact(write_markdown(summary, outcome.made, tag), key="build-prior-summary")
+
+
+def write_markdown(summary: Summary, made: bool, tag: str) -> str:
+    """The summary as Markdown."""
+    lines = [
+        f"# Snapshot `{summary.snapshot_id}`" + (f" (`{tag}`)" if tag else ""),
+        "",
+        f"In `{summary.address}`, selected by `{summary.criterion}`" + ("." if made else "; it was there already, nothing was written."),
+        "",
+        *(f"- {sentence}" for sentence in describe(summary)),
+        *(f"- `{pair_id}`: {sentence}" for pair_id, _, sentence in summary.set_aside[:50]),
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    build_prior()

@@ -1,0 +1,304 @@
+"""The command line `fusion-prior`: the answer goes to stdout, everything else to stderr; what cannot be done is one sentence, exit code 2.
+
+What a command needs is imported inside it, so that `--help` is there at once.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from storage.errors import FusionPriorError
+
+REFUSED = 2
+INTERRUPTED = 130
+EXAMPLE = Path(__file__).parent / "recipes" / "example.toml"
+PREFECT_SETTINGS = {
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by us
+}
+
+app = typer.Typer(
+    name="fusion-prior",
+    help="Build and read fusion knowledge priors: the best of many image fusion methods for every pair, scored, selected and versioned.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+recipe_app = typer.Typer(help="Recipes: check one, or print an example.", no_args_is_help=True)
+app.add_typer(recipe_app, name="recipe")
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+class Engine(StrEnum):
+    """What runs a build: the Prefect flow, or the same functions without Prefect."""
+
+    prefect = "prefect"
+    plain = "plain"
+
+
+Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
+SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
+RowFormat = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
+
+
+@app.command()
+def build(
+    a: Annotated[str | None, typer.Option(help="Folder of the first modality; without --a, --b and --recipe: the example pairs.")] = None,
+    b: Annotated[str | None, typer.Option(help="Folder of the second modality.")] = None,
+    published: Annotated[str | None, typer.Option(help="Folder with one folder of published results per method.")] = None,
+    pattern: Annotated[str | None, typer.Option(help='How the files of a pair are named: "IR{key} VIS{key}". Else by equal stems.')] = None,
+    task: Annotated[str | None, typer.Option(help="infrared-visible, medical, multi-focus or multi-exposure.")] = None,
+    methods: Annotated[str | None, typer.Option(help="Live methods or sets, with commas: fast, all, none, gff,tif …")] = None,
+    criterion: Annotated[str | None, typer.Option(help='diff-if, diff-if-released, balanced, or a rule: "2*ssim + vif + 3*qabf".')] = None,
+    metrics: Annotated[str | None, typer.Option(help="Metrics to store beside the standard ones, with commas.")] = None,
+    max_shift: Annotated[float | None, typer.Option(help="Set pairs aside whose estimated shift is larger, in px.")] = None,
+    keep: Annotated[str | None, typer.Option(help="Whose pictures to keep: winners or all.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="TOML file with all of this and more; options replace what it says.")] = None,
+    store: Store = "store",
+    tag: Annotated[str, typer.Option(help="A name for the snapshot, for good.")] = "",
+    workers: Annotated[int, typer.Option(min=0, help="Processes of the local Dask cluster; 0 is one per core.")] = 0,
+    scheduler: Annotated[str, typer.Option(help="An existing Dask scheduler: tcp://127.0.0.1:8786.")] = "",
+    engine: Annotated[Engine, typer.Option(help="prefect, or plain for the same core without Prefect.")] = Engine.prefect,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try candidates again that failed before.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the pairs, the methods, the time and the disk space.")] = False,
+) -> None:
+    """Fuse, score and select, and keep the best of every pair as one snapshot; the last line is its id."""
+    asked = {
+        "a": a,
+        "b": b,
+        "published": published,
+        "pattern": pattern,
+        "task": task,
+        "methods": _split(methods),
+        "criterion": criterion,
+        "metrics": _split(metrics),
+        "max_shift": max_shift,
+        "keep": keep,
+        "recipe": recipe,
+    }
+    if dry_run:
+        _estimate(asked, store, workers, scheduler)
+        return
+    run = _build_with_prefect if engine is Engine.prefect else _build_plainly
+    snapshot_id = run(asked, {"store": store, "tag": tag, "workers": workers, "scheduler": scheduler, "retry_failed": retry_failed})
+    from flows.output import print_summary
+    from flows.summary import summarise
+    from storage.snapshot import open_snapshot
+
+    print_summary(summarise(open_snapshot(store, snapshot_id)), tag)
+    print(snapshot_id)
+
+
+@app.command()
+def winners(
+    store: Store = "store",
+    snapshot: SnapshotName = "main",
+    criterion: Annotated[str, typer.Option(help="Pick by another criterion from the kept scores; nothing is written.")] = "",
+    form: RowFormat = Format.table,
+) -> None:
+    """Who won each pair, by how much, before whom, and who would have won under `balanced`."""
+    from flows.output import print_rows, say
+    from flows.summary import count_different, find_winners
+    from storage.snapshot import open_snapshot
+
+    rows = find_winners(open_snapshot(store, snapshot), criterion)
+    columns = ("pair_id", "method", "value", "runner_up", "margin", "flags", "balanced")
+    print_rows([asdict(row) for row in rows], columns, form)
+    say(f"{count_different(rows)} of {len(rows)} winners would be others under `balanced`")
+
+
+@app.command()
+def scores(store: Store = "store", snapshot: SnapshotName = "main", form: RowFormat = Format.table) -> None:
+    """Every candidate: status, reason, flags and every metric, failures included."""
+    from flows.output import print_rows
+    from storage.snapshot import open_snapshot
+
+    table = open_snapshot(store, snapshot).scores()
+    columns = table.column_names if form is not Format.table else _brief(table.column_names)
+    print_rows(table.to_pylist(), columns, form)
+
+
+@app.command()
+def pairs(store: Store = "store", snapshot: SnapshotName = "main", form: RowFormat = Format.table) -> None:
+    """Every pair that was asked for: status, reason, flags, size, estimated shift."""
+    from flows.output import print_rows
+    from storage.snapshot import open_snapshot
+
+    table = open_snapshot(store, snapshot).pairs()
+    brief = ("pair_id", "status", "reason", "flags", "height", "width", "shift", "shift_confidence", "message")
+    print_rows(table.to_pylist(), brief if form is Format.table else table.column_names, form)
+
+
+@app.command()
+def show(
+    pair: Annotated[str, typer.Argument(help="The pair's id.")],
+    out: Annotated[Path, typer.Option(help="The PNG to write.")],
+    store: Store = "store",
+    snapshot: SnapshotName = "main",
+    best: Annotated[int, typer.Option(min=1, max=20, help="How many candidates to show.")] = 4,
+) -> None:
+    """Draw a pair's sources and its best candidates with their scores on one sheet."""
+    from flows.sheet import draw_sheet
+    from prior.pictures import write_picture
+    from storage.snapshot import open_snapshot
+
+    write_picture(out, draw_sheet(open_snapshot(store, snapshot), pair, best))
+    print(out)
+
+
+@app.command()
+def fuse(
+    a: Annotated[Path, typer.Argument(help="The first source.")],
+    b: Annotated[Path, typer.Argument(help="The second source.")],
+    out: Annotated[Path, typer.Argument(help="The PNG to write.")],
+    method: Annotated[str, typer.Option(help="The method; `fusion-prior methods` lists them.")],
+) -> None:
+    """Fuse two pictures with one method."""
+    from flows.single import fuse_files
+    from prior.pictures import write_picture
+
+    write_picture(out, fuse_files(method, a, b))
+    print(out)
+
+
+@app.command()
+def score(
+    a: Annotated[Path, typer.Argument(help="The first source.")],
+    b: Annotated[Path, typer.Argument(help="The second source.")],
+    fused: Annotated[Path, typer.Argument(help="The fused picture.")],
+    metrics: Annotated[str, typer.Option(help="Metrics beside the standard ones, with commas.")] = "",
+    form: RowFormat = Format.json,
+) -> None:
+    """Score one fused picture against its two sources."""
+    from flows.output import print_rows, to_plain
+    from flows.single import score_files
+
+    numbers = score_files(a, b, fused, _split(metrics) or [])
+    if form is Format.json:
+        print(json.dumps({"scores": {name: to_plain(number) for name, number in numbers.items()}}))
+    else:
+        print_rows([{"metric": name, "score": number} for name, number in numbers.items()], ("metric", "score"), form)
+
+
+@app.command()
+def methods(form: RowFormat = Format.table) -> None:
+    """The live methods: name, family, reference, the sets they belong to, what they need."""
+    from flows.output import print_rows
+    from prior import registry
+
+    columns = ("name", "family", "sets", "reference", "needs")
+    print_rows([{name: getattr(one, name) for name in columns} for one in registry.methods().values()], columns, form)
+
+
+@app.command()
+def metrics(form: RowFormat = Format.table) -> None:
+    """The metrics: name, direction, bounds, reference, what they need."""
+    from flows.output import print_rows
+    from prior import registry
+
+    columns = ("name", "better", "bounds", "reference", "needs")
+    print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
+
+
+@recipe_app.command("check")
+def check_recipe(file: Annotated[Path, typer.Argument(help="The TOML file.")]) -> None:
+    """Check a recipe whole, without running it."""
+    from flows.output import say
+    from flows.recipe import collect_recipe
+
+    recipe = collect_recipe(file)
+    count = len(recipe.source) or "the example pairs as"
+    say(f"{file} is a valid recipe: {count} source(s), criterion {recipe.criterion}, metrics {', '.join(recipe.metric_names())}")
+
+
+@recipe_app.command("example")
+def print_example() -> None:
+    """Print a recipe with every field explained."""
+    print(EXAMPLE.read_text(), end="")
+
+
+def main() -> None:
+    """Run the command line; every error made on purpose is one sentence and exit code 2."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    for package in ("flows", "prior", "storage"):
+        logging.getLogger(package).addHandler(handler)
+        logging.getLogger(package).setLevel(logging.INFO)
+    try:
+        app()
+    except FusionPriorError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept: run the same command again to resume", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # whoever read our answer has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _build_with_prefect(asked: dict[str, Any], how: dict[str, Any]) -> str:
+    from flows.recipe import collect_recipe
+
+    collect_recipe(**asked)  # a wrong request is refused before a server is started
+    for name, value in PREFECT_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    from flows.build_prior import build_prior
+
+    return build_prior(**asked, **how)
+
+
+def _build_plainly(asked: dict[str, Any], how: dict[str, Any]) -> str:
+    from flows.build import build
+    from flows.cluster import open_client
+    from flows.progress import show_progress
+    from flows.recipe import collect_recipe
+
+    recipe = collect_recipe(**asked)
+    with open_client(how["workers"], how["scheduler"]) as client, show_progress() as report:
+        outcome = build(recipe, how["store"], client, tag=how["tag"], retry_failed=how["retry_failed"], report=report)
+    return outcome.snapshot.id
+
+
+def _estimate(asked: dict[str, Any], store: str, workers: int, scheduler: str) -> None:
+    from flows.cluster import open_client
+    from flows.estimate import estimate
+    from flows.output import print_estimate
+    from flows.progress import show_progress
+    from flows.recipe import collect_recipe
+
+    recipe = collect_recipe(**asked)
+    with open_client(workers, scheduler) as client, show_progress() as report:
+        print_estimate(estimate(recipe, store, client, report))
+
+
+def _split(names: str | None) -> list[str] | None:
+    return [name.strip() for name in names.split(",") if name.strip()] if names else None
+
+
+def _brief(columns: Sequence[str]) -> list[str]:
+    """The columns of the scores table that fit on a terminal."""
+    left_out = {"version", "content_key", "file", "chroma", "judge_seconds", "clipped", "ssim_l2"}
+    return [name for name in columns if name not in left_out]
+
+
+if __name__ == "__main__":
+    main()

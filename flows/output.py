@@ -1,0 +1,92 @@
+"""Output: rows as a table for people, CSV or JSON for machines; the answer to stdout, everything else to stderr."""
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from flows.summary import Summary
+
+Row = Mapping[str, Any]
+FORMATS = ("table", "csv", "json")
+
+
+def say(sentence: str) -> None:
+    """A sentence for the person at the terminal, to stderr."""
+    print(sentence, file=sys.stderr)
+
+
+def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: str = "") -> None:
+    """Rows to stdout in one of `FORMATS`; a number that is undefined is null in JSON and empty elsewhere."""
+    if form == "json":
+        print(json.dumps([{name: to_plain(row[name]) for name in columns} for row in rows], indent=1, ensure_ascii=False))
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row[name], "{!r}") for name in columns] for row in rows)
+    else:
+        table = Table(title=title or None, title_justify="left")
+        for name in columns:
+            numeric = any(isinstance(row[name], int | float) for row in rows)
+            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(row[name], "{:.4f}") for name in columns))
+        _console(sys.stdout.isatty()).print(table)
+
+
+def print_summary(summary: Summary, tag: str) -> None:
+    """A snapshot's wins, what needs a look, and where everything lies, to stderr."""
+    console = Console(stderr=True)
+    table = Table(title=f"Wins by {summary.criterion}", title_justify="left")
+    for name in ("method", "wins", "wins (balanced)", "candidates", "failed", "seconds"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for one in summary.tallies:
+        table.add_row(one.method, str(one.wins), str(one.wins_balanced), str(one.candidates), str(one.failed), f"{one.seconds:.1f}")
+    console.print(table)
+    named = f"{summary.snapshot_id} (tag {tag})" if tag else summary.snapshot_id
+    for sentence in (*describe(summary), f"Snapshot {named} in {summary.address}: images in repository/, tables in tables/."):
+        console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
+
+def describe(summary: Summary) -> list[str]:
+    """What a snapshot's user should know, in sentences."""
+    sentences = [
+        f"{summary.selections} of {summary.counts['pairs']} pairs have a winner; "
+        f"{summary.differ} of them would have another under `balanced` (our criterion, which a copy of one source does not win)."
+    ]
+    if summary.set_aside:
+        named = "; ".join(f"{pair_id} ({reason})" for pair_id, reason, _ in summary.set_aside[:5])
+        more = " …" if len(summary.set_aside) > 5 else ""
+        sentences.append(f"{len(summary.set_aside)} pairs were set aside: {named}{more}; `fusion-prior pairs` says why.")
+    if summary.misregistered:
+        named = ", ".join(summary.misregistered[:5]) + (" …" if len(summary.misregistered) > 5 else "")
+        sentences.append(f"{len(summary.misregistered)} pairs may be misregistered: {named}; --max-shift sets such pairs aside.")
+    if summary.failures:
+        reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(summary.failures.items()))
+        sentences.append(f"{sum(summary.failures.values())} candidates failed ({reasons}); `fusion-prior scores` says why.")
+    return sentences
+
+
+def to_plain(value: object) -> object:
+    """A value as JSON knows it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _cell(value: object, number: str) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value))
+    return number.format(value) if isinstance(value, float) else str(value)
+
+
+def _console(terminal: bool) -> Console:
+    # A pipe has no width: rows must not be folded there.
+    return Console() if terminal else Console(width=10_000)

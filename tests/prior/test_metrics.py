@@ -1,0 +1,423 @@
+"""SSIM, VIF and Qabf against golden numbers, published scores, an independent float64 reference, and the laws they obey."""
+
+import csv
+import functools
+import importlib.util
+import itertools
+import math
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from prior.metrics import iqa, qabf, ssim, vif
+from prior.registry import Metric, metrics
+from prior.statistics import Fused, Sources
+from storage.errors import InputError, UnknownName
+
+Grey = NDArray[np.uint8]
+Row = dict[str, str]
+
+NAMES = ("qabf", "ssim", "ssim_a", "ssim_b", "ssim_l2", "vif", "vif_a", "vif_b")
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+# What the shared table of golden values calls our metrics.
+GOLDEN_NAMES = {
+    "SSIM_skimage_L255_sum": "ssim",
+    "SSIM_skimage_L2_sum(DiffIF old skimage)": "ssim_l2",
+    "VIF_sum": "vif",
+    "VIF_AF": "vif_a",
+    "VIF_BF": "vif_b",
+    "Qabf(tie=gF)": "qabf",
+}
+# The folders of sources a and b of each published set.
+SOURCES = {
+    "vifb": ("ir", "vis"),
+    "tno": ("ir", "vis"),
+    "roadscene": ("ir", "vis"),
+    "lytro": ("a", "b"),
+    "harvard_mri_ct": ("mri", "ct"),
+    "harvard_mri_pet": ("mri", "pet"),
+}
+
+
+def load_reference() -> ModuleType:
+    """`tests/reference.py` by its path: the name `tests` belongs to a package that pyiqa installs."""
+    spec = importlib.util.spec_from_file_location("reference", Path(__file__).resolve().parents[1] / "reference.py")
+    if spec is None or spec.loader is None:
+        pytest.fail("tests/reference.py is not there")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+reference = load_reference()
+
+
+def judge(a: Grey, b: Grey, f: Grey) -> dict[str, float]:
+    fused = Fused(f, Sources(a, b))
+    return {name: metrics()[name].judge(fused) for name in NAMES}
+
+
+def score_intended(scores: dict[str, float]) -> float:
+    return 2 * scores["ssim"] + scores["vif"] + 3 * scores["qabf"]
+
+
+def read_rows(path: Path) -> list[Row]:
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def read_grey(path: Path) -> Grey:
+    levels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return np.rint(cv2.cvtColor(levels.astype(np.float32), cv2.COLOR_BGR2GRAY)).astype(np.uint8)
+
+
+def read_case(folder: Path) -> list[Grey]:
+    return [read_grey(folder / f"{name}.png") for name in ("a", "b", "f")]
+
+
+def find_stem(folder: Path, stem: str) -> Path:
+    return next(path for path in folder.iterdir() if path.stem == stem)
+
+
+@pytest.fixture
+def scene() -> list[Grey]:
+    """Two sources and a candidate with structure at every scale, 61 x 83 px."""
+    rng = np.random.default_rng(7)
+    a, b = (np.cumsum(np.cumsum(rng.normal(size=(61, 83)), 0), 1) for _ in range(2))
+    a, b = (np.clip(4 * x + 128, 0, 255).astype(np.uint8) for x in (a, b))
+    return [a, b, np.maximum(a, b)]
+
+
+# --- golden numbers -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", sorted({row["case"] for row in read_rows(GOLDEN / "values.csv")}))
+def test_golden_values_of_the_synthetic_cases(case: str) -> None:
+    scores = judge(*read_case(GOLDEN / case))
+    expected = {row["metric"]: float(row["value"]) for row in read_rows(GOLDEN / "values.csv") if row["case"] == case}
+    assert len(expected) == 6
+    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
+
+
+def test_golden_values_of_all_cases(shared: Path) -> None:
+    rows = [row for row in read_rows(shared / "golden" / "values.csv") if row["implementation"] == "refimpl(py)" and row["metric"] in GOLDEN_NAMES]
+    assert len(rows) == 15 * len(GOLDEN_NAMES)
+    for case, group in itertools.groupby(rows, key=lambda row: row["case"]):
+        scores = judge(*read_case(shared / "golden" / case))
+        for row in group:
+            assert scores[GOLDEN_NAMES[row["metric"]]] == pytest.approx(float(row["value"]), abs=1e-6, nan_ok=True), row
+
+
+def test_published_scores_and_their_winners(shared: Path) -> None:
+    rows = [row for row in read_rows(shared / "golden" / "published_scores.csv") if not row["method"].startswith("reference:")]
+    pairs = [(key, list(group)) for key, group in itertools.groupby(rows, key=lambda row: (row["dataset"], row["pair"]))]
+    assert len(pairs) == 105
+    for (dataset, pair), group in pairs:
+        folder = shared / "data" / dataset
+        sources = Sources(*(read_grey(find_stem(folder / side, pair)) for side in SOURCES[dataset]))
+        ranked = sorted(group, key=lambda row: -float(row["score_intended"]))
+        scores = {row["method"]: judge_published(folder, sources, row) for row in (*ranked[:2], *ranked[2::6])}
+        for row in group:
+            if row["method"] in scores:
+                check_published(scores[row["method"]], row)
+        assert max(scores, key=lambda method: score_intended(scores[method])) == ranked[0]["method"], pair
+
+
+def judge_published(folder: Path, sources: Sources, row: Row) -> dict[str, float]:
+    fused = Fused(read_grey(find_stem(folder / "fused" / row["method"].removeprefix("published:"), row["pair"])), sources)
+    return {name: metrics()[name].judge(fused) for name in NAMES}
+
+
+def check_published(scores: dict[str, float], row: Row) -> None:
+    terms = ("ssim_a", "ssim_b", "vif_a", "vif_b", "qabf")
+    assert {name: scores[name] for name in terms} == pytest.approx({name: float(row[name]) for name in terms}, abs=1e-4), row
+    assert scores["ssim_l2"] == pytest.approx(float(row["ssim_a_L2"]) + float(row["ssim_b_L2"]), abs=1e-4), row
+    assert score_intended(scores) == pytest.approx(float(row["score_intended"]), abs=1e-4), row
+
+
+# --- against the float64 reference --------------------------------------------------------------------------------------------------
+
+
+def draw_noise(rng: np.random.Generator, height: int, width: int) -> Grey:
+    return rng.integers(0, 256, (height, width)).astype(np.uint8)
+
+
+def draw_black_and_white(rng: np.random.Generator, height: int, width: int) -> Grey:
+    return (255 * (rng.random((height, width)) < rng.random())).astype(np.uint8)
+
+
+def draw_gradient(rng: np.random.Generator, height: int, width: int) -> Grey:
+    down, along = rng.uniform(-4, 4, 2)
+    return np.clip(np.add.outer(down * np.arange(height), along * np.arange(width)) + 128, 0, 255).astype(np.uint8)
+
+
+def draw_constant(rng: np.random.Generator, height: int, width: int) -> Grey:
+    return np.full((height, width), rng.integers(256), np.uint8)
+
+
+def draw_one_spot(rng: np.random.Generator, height: int, width: int) -> Grey:
+    image = draw_constant(rng, height, width)
+    image[rng.integers(height), rng.integers(width)] ^= np.uint8(rng.integers(1, 256))
+    return image
+
+
+def draw_bright_with_corner(rng: np.random.Generator, height: int, width: int) -> Grey:
+    image = np.full((height, width), 255, np.uint8)
+    image[rng.integers(height) :, rng.integers(width) :] = rng.choice([0, 254])
+    return image
+
+
+def draw_relief(rng: np.random.Generator, height: int, width: int) -> Grey:
+    return np.clip(np.cumsum(np.cumsum(rng.normal(size=(height, width)), 0), 1) + 128, 0, 255).astype(np.uint8)
+
+
+Draw = Callable[[np.random.Generator, int, int], Grey]
+DRAWS: tuple[Draw, ...] = (
+    draw_noise,
+    draw_black_and_white,
+    draw_gradient,
+    draw_constant,
+    draw_one_spot,
+    draw_bright_with_corner,
+    draw_relief,
+)
+
+
+@st.composite
+def scenes(draw: st.DrawFn, shortest: int = 41) -> list[Grey]:
+    """Two sources and a candidate of one size, each of any kind, the candidate sometimes made from the sources."""
+    height, width = draw(st.integers(shortest, shortest + 24)), draw(st.integers(shortest, shortest + 24))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    a, b, other = (draw(st.sampled_from(DRAWS))(rng, height, width) for _ in range(3))
+    average = ((a.astype(np.uint16) + b) // 2).astype(np.uint8)
+    return [a, b, draw(st.sampled_from([other, np.maximum(a, b), average, 255 - a, a]))]
+
+
+@given(scenes())
+@settings(max_examples=80, deadline=None)
+def test_errors_against_float64(scene: list[Grey]) -> None:
+    assert judge(*scene) == pytest.approx(reference.score(*scene), abs=1e-6, nan_ok=True)
+
+
+@given(scenes(shortest=1))
+@settings(max_examples=40, deadline=None)
+def test_errors_against_float64_on_small_images(scene: list[Grey]) -> None:
+    assert judge(*scene) == pytest.approx(reference.score(*scene), abs=1e-6, nan_ok=True)
+
+
+# --- laws -----------------------------------------------------------------------------------------------------------------------------
+
+
+@given(scenes(shortest=7))
+@settings(max_examples=40, deadline=None)
+def test_scores_stay_inside_their_bounds(scene: list[Grey]) -> None:
+    for name, score in judge(*scene).items():
+        low, high = metrics()[name].bounds
+        assert math.isnan(score) or low - 1e-12 <= score <= high + 1e-12, name
+
+
+@given(scenes())
+@settings(max_examples=20, deadline=None)
+def test_swapping_the_sources_swaps_the_terms(scene: list[Grey]) -> None:
+    a, b, f = scene
+    swapped = {"ssim_a": "ssim_b", "ssim_b": "ssim_a", "vif_a": "vif_b", "vif_b": "vif_a"}
+    scores, other_way = judge(a, b, f), judge(b, a, f)
+    for name in NAMES:
+        assert other_way[swapped.get(name, name)] == pytest.approx(scores[name], abs=1e-12, nan_ok=True), name
+
+
+def test_a_copy_of_both_sources_is_nearly_perfect(scene: list[Grey]) -> None:
+    scores = judge(scene[0], scene[0], scene[0])
+    assert scores["ssim"] == scores["ssim_l2"] == 2
+    assert scores["vif"] == pytest.approx(2, abs=1e-8)
+    assert scores["qabf"] == pytest.approx(0.975, abs=5e-4)
+
+
+def test_better_candidates_score_higher(scene: list[Grey]) -> None:
+    a, b, f = scene
+    noise = np.random.default_rng(3).integers(0, 256, a.shape).astype(np.uint8)
+    good, bad = judge(a, b, f), judge(a, b, noise)
+    for name in NAMES:
+        assert metrics()[name].better == "higher"
+        assert good[name] > bad[name], name
+
+
+def test_sums_are_the_sums_of_their_terms(scene: list[Grey]) -> None:
+    scores = judge(*scene)
+    assert scores["ssim"] == scores["ssim_a"] + scores["ssim_b"]
+    assert scores["vif"] == scores["vif_a"] + scores["vif_b"]
+
+
+@pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
+def test_vif_of_a_constant_source_is_undefined(scene: list[Grey], level: int) -> None:
+    constant = np.full_like(scene[0], level)
+    scores = judge(constant, scene[1], scene[2])
+    assert math.isnan(scores["vif_a"])
+    assert math.isnan(scores["vif"])
+    assert scores["vif_b"] == pytest.approx(reference.vif(scene[1], scene[2]), abs=1e-8)
+
+
+@pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
+def test_a_constant_candidate_keeps_no_information(scene: list[Grey], level: int) -> None:
+    assert judge(scene[0], scene[1], np.full_like(scene[0], level))["vif"] == 0
+
+
+def test_constants_keep_the_border_that_qabf_sees() -> None:
+    grey, black = np.full((50, 60), 90, np.uint8), np.zeros((50, 60), np.uint8)
+    assert judge(grey, grey, grey)["qabf"] == pytest.approx(0.967, abs=1e-3)
+    assert math.isnan(judge(black, black, grey)["qabf"])
+
+
+@pytest.mark.parametrize("shape", [(41, 41), (41, 90), (90, 41)])
+def test_vif_is_defined_from_41_px(shape: tuple[int, int]) -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (3, *shape)).astype(np.uint8))
+    assert math.isfinite(judge(*images)["vif"])
+    smaller = [image[: shape[0] - (shape[0] == 41), : shape[1] - (shape[1] == 41)] for image in images]
+    scores = judge(*smaller)
+    assert all(math.isnan(scores[name]) for name in ("vif", "vif_a", "vif_b"))
+    assert math.isfinite(scores["ssim"]) and math.isfinite(scores["qabf"])
+
+
+def test_ssim_is_defined_from_7_px() -> None:
+    images = list(np.random.default_rng(0).integers(0, 256, (3, 7, 7)).astype(np.uint8))
+    assert math.isfinite(judge(*images)["ssim"])
+    scores = judge(*(image[:6] for image in images))
+    assert all(math.isnan(scores[name]) for name in ("ssim", "ssim_a", "ssim_b", "ssim_l2"))
+
+
+def test_images_may_be_read_only_and_in_any_order_of_memory(scene: list[Grey]) -> None:
+    expected = judge(*scene)
+    for arrange in (freeze, np.asfortranarray, stride, flip):
+        assert judge(*(arrange(image) for image in scene)) == expected, arrange.__name__
+
+
+def freeze(image: Grey) -> Grey:
+    frozen = image.copy()
+    frozen.setflags(write=False)
+    return frozen
+
+
+def stride(image: Grey) -> Grey:
+    return np.repeat(np.repeat(image, 2, axis=0), 3, axis=1)[::2, ::3]
+
+
+def flip(image: Grey) -> Grey:
+    return image[::-1, ::-1].copy()[::-1, ::-1]
+
+
+def test_inputs_are_untouched_and_the_order_of_calls_does_not_matter(scene: list[Grey]) -> None:
+    before = [image.copy() for image in scene]
+    expected = judge(*scene)
+    fused = Fused(scene[2], Sources(scene[0], scene[1]))
+    assert {name: metrics()[name].judge(fused) for name in reversed(NAMES)} == {name: expected[name] for name in NAMES}
+    assert all(np.array_equal(now, then) for now, then in zip(scene, before, strict=True))
+
+
+def test_candidates_of_one_pair_share_the_source_statistics(scene: list[Grey]) -> None:
+    sources = Sources(scene[0], scene[1])
+    for prepare in (ssim._prepare, vif._prepare, qabf._prepare):
+        assert sources.once(prepare) is sources.once(prepare)
+    alone = judge(*scene)
+    assert {name: metrics()[name].judge(Fused(scene[2], sources)) for name in NAMES} == alone
+
+
+def test_every_metric_is_registered_with_its_facts() -> None:
+    assert set(NAMES) <= set(metrics())
+    for name in NAMES:
+        one = metrics()[name]
+        assert one.bounds[0] < one.bounds[1]
+        assert "10." in one.reference and one.definition
+        assert pickle.loads(pickle.dumps(one)) == one
+
+
+# --- pyiqa ----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """Importing torch for the first time may warn; that is torch's business."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import torch  # noqa: F401
+    yield
+
+
+def test_iqa_metrics_follow_pyiqa(scene: list[Grey], quiet: None) -> None:
+    fused = Fused(scene[2], Sources(scene[0], scene[1]))
+    psnr = [10 * math.log10(255**2 / np.mean((scene[2].astype(float) - source) ** 2)) for source in scene[:2]]
+    assert iqa.find_iqa("iqa:psnr").judge(fused) == pytest.approx(sum(psnr) / 2, abs=1e-3)
+    levels = np.bincount(scene[2].ravel()) / scene[2].size
+    entropy = -sum(share * math.log2(share) for share in levels if share > 0)
+    assert iqa.find_iqa("iqa:entropy").judge(fused) == pytest.approx(entropy, abs=1e-3)
+
+
+@pytest.mark.parametrize("model", sorted(iqa.SHORTEST_SIDES))
+def test_every_iqa_model_runs_without_a_download(model: str, quiet: None) -> None:
+    a, b, f = np.random.default_rng(1).integers(0, 256, (3, 168, 170)).astype(np.uint8)
+    found = iqa.find_iqa(f"iqa:{model}")
+    assert found.name == f"iqa:{model}" and model in found.definition
+    assert found.better == ("lower" if model in ("gmsd", "nlpd", "mad", "piqe") else "higher")
+    copy: Metric = pickle.loads(pickle.dumps(found))
+    score = copy.judge(Fused(f, Sources(a, b)))
+    assert math.isfinite(score)
+    assert score == found.judge(Fused(f, Sources(a, b)))
+
+
+@pytest.mark.parametrize("model", ["ms_ssim", "ssim"])
+def test_iqa_is_undefined_below_the_shortest_side_of_its_model(model: str, quiet: None) -> None:
+    side = iqa.SHORTEST_SIDES[model]
+    images = np.random.default_rng(1).integers(0, 256, (3, side, side)).astype(np.uint8)
+    found = iqa.find_iqa(f"iqa:{model}")
+    assert math.isfinite(found.judge(Fused(images[0], Sources(images[1], images[2]))))
+    smaller = images[:, :-1]
+    assert math.isnan(found.judge(Fused(smaller[0], Sources(smaller[1], smaller[2]))))
+
+
+def test_iqa_leaves_the_threads_of_torch_alone(scene: list[Grey], quiet: None) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    seen: list[int] = []
+    torch.set_num_threads(before + 1)
+    try:
+        iqa.find_iqa("iqa:psnr").judge(Fused(scene[2], Sources(scene[0], scene[1])))
+        with iqa._one_quiet_thread():
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1, before + 1]
+
+
+def test_iqa_refuses_what_it_cannot_run(quiet: None) -> None:
+    with pytest.raises(UnknownName, match="iqa:ssim"):
+        iqa.find_iqa("iqa:sssim")
+    with pytest.raises(InputError, match="needs weights"):
+        iqa.find_iqa("iqa:lpips")
+
+
+def test_iqa_names_the_model_and_the_image_when_pyiqa_fails(scene: list[Grey], monkeypatch: pytest.MonkeyPatch, quiet: None) -> None:
+    def fail(*_: Any) -> float:
+        raise RuntimeError("kernel larger than the image")
+
+    found = iqa.find_iqa("iqa:psnr")
+    monkeypatch.setattr(iqa, "_load", lambda model: fail)
+    with pytest.raises(InputError, match="iqa:psnr failed on an image of 83 x 61 px: kernel larger"):
+        found.judge(Fused(scene[2], Sources(scene[0], scene[1])))
+
+
+def test_importing_the_metrics_does_not_import_torch() -> None:
+    source = (Path(iqa.__file__)).read_text()
+    assert "\nimport torch" not in source and "\nimport pyiqa" not in source
+    assert functools.reduce(lambda known, name: known and name in sys.modules, ("prior.metrics.ssim", "prior.metrics.vif"), True)
