@@ -70,8 +70,7 @@ def build(
         FusionPriorError: what was asked cannot be done; nothing half-done is visible, and finished work is kept.
     """
     store = create_store(address)
-    if not recipe.source:
-        recipe = ask_for_examples(recipe, (store.files.location.folder or Path.cwd()) / "examples")
+    recipe = with_sources(recipe, (store.files.location.folder or Path.cwd()) / "examples")
     with hold_build_lock(store):
         journal.delete_notes(store.files)
         newest = find_newest(store)
@@ -104,8 +103,10 @@ def _tell(plan: Plan) -> None:
         logger.warning("… and %d more warnings", len(plan.survey.warnings) - WARNINGS)
 
 
-def ask_for_examples(recipe: Recipe, folder: Path) -> Recipe:
-    """The recipe with the embedded example pairs as its sources; their files are written first."""
+def with_sources(recipe: Recipe, folder: Path) -> Recipe:
+    """A recipe that names its sources: where it names none, the embedded example pairs, written into `folder` first."""
+    if recipe.source:
+        return recipe
     sources = write_examples(folder)
     blocks = tuple(SourceBlock(a=one.a, b=one.b, name=one.name, task=one.task, licence=one.licence) for one in sources)
     return recipe.model_copy(update={"source": blocks})

@@ -48,7 +48,7 @@ class Counter:
             done = self._done
             self._report("evaluating pairs", done, self._total)
         if done == self._total or done % max(1, self._total // STEPS) == 0:
-            update_progress_artifact(self._artifact, 100 * done / self._total)
+            update_progress_artifact(self._artifact, 100 * done / self._total)  # type: ignore[arg-type]  # typed for async too
 
 
 @prefect.task(name="evaluate-batch", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
@@ -63,7 +63,7 @@ def evaluate_batch(client: Client, batch: Batch, counter: Counter) -> list[PairD
     return done
 
 
-@prefect.flow(name="build-prior", task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))
+@prefect.flow(name="build-prior", task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))  # type: ignore[arg-type]
 def build_prior(
     a: str | None = None,
     b: str | None = None,
@@ -132,7 +132,7 @@ def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed
     def run_batches(cut: Sequence[Batch]) -> list[PairDone]:
         counter = Counter(sum(map(len, cut)), report)
         # quote: Prefect must not walk through thousands of tasks in search of futures
-        futures = [evaluate_batch.submit(quote(client), quote(batch), quote(counter)) for batch in cut]
+        futures = [evaluate_batch.submit(quote(client), quote(batch), quote(counter)) for batch in cut]  # type: ignore[call-overload]
         wait(futures)
         return [one for future in futures for one in future.result()]
 

@@ -50,19 +50,19 @@ def open_client(workers: int = 0, scheduler: str = "") -> Iterator[Client]:
         yield client
 
 
-def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *shared: Future) -> Iterator[R]:
+def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *shared: "Future[Any]") -> Iterator[R]:
     """`function(task, *shared)` for every task, on the cluster, in the order in which they end.
 
     A task whose worker was killed is handed out again; any other error is raised here.
     """
 
-    def submit(task: T) -> Future:
+    def submit(task: T) -> "Future[Any]":
         # pure=False: every hand-out has a key of its own, so that a task given up is really run again
         return client.submit(function, task, *shared, pure=False)
 
     waiting = iter(tasks)
-    room = QUEUED_PER_WORKER * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
-    running: dict[Future, tuple[T, int]] = {submit(task): (task, 0) for task in islice(waiting, room)}
+    room = QUEUED_PER_WORKER * count_workers(client)
+    running: dict[Future[Any], tuple[T, int]] = {submit(task): (task, 0) for task in islice(waiting, room)}
     done = as_completed(list(running), raise_errors=False)
     for future in done:
         task, rescues = running.pop(future)
@@ -80,9 +80,14 @@ def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *sha
             done.add(future)
 
 
+def count_workers(client: Client) -> int:
+    """How many workers there are now, at least one."""
+    return max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+
+
 def _connect(scheduler: str) -> "contextlib.AbstractContextManager[Any]":
     try:
-        return Client(scheduler, timeout="20s")  # type: ignore[no-any-return]
+        return Client(scheduler, timeout="20s")
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"no Dask scheduler answers at {scheduler} ({reason}); start one with: dask scheduler --host 127.0.0.1") from None

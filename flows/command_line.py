@@ -156,10 +156,10 @@ def show(
 ) -> None:
     """Draw a pair's sources and its best candidates with their scores on one sheet."""
     from flows.sheet import draw_sheet
-    from prior.pictures import write_picture
+    from prior.pictures import write_png
     from storage.snapshot import open_snapshot
 
-    write_picture(out, draw_sheet(open_snapshot(store, snapshot), pair, best))
+    write_png(out, draw_sheet(open_snapshot(store, snapshot), pair, best))
     print(out)
 
 
@@ -172,9 +172,9 @@ def fuse(
 ) -> None:
     """Fuse two pictures with one method."""
     from flows.single import fuse_files
-    from prior.pictures import write_picture
+    from prior.pictures import write_png
 
-    write_picture(out, fuse_files(method, a, b))
+    write_png(out, fuse_files(method, a, b))
     print(out)
 
 
@@ -263,7 +263,7 @@ def _build_with_prefect(asked: dict[str, Any], how: dict[str, Any]) -> str:
         os.environ.setdefault(name, value)
     from flows.build_prior import build_prior
 
-    return build_prior(**asked, **how)
+    return str(build_prior(**asked, **how))
 
 
 def _build_plainly(asked: dict[str, Any], how: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from flows.estimate import Estimate
 from flows.summary import Summary
 
 Row = Mapping[str, Any]
@@ -44,13 +45,25 @@ def print_summary(summary: Summary, tag: str) -> None:
     console = Console(stderr=True)
     table = Table(title=f"Wins by {summary.criterion}", title_justify="left")
     for name in ("method", "wins", "wins (balanced)", "candidates", "failed", "seconds"):
-        table.add_column(name, justify="left" if name == "method" else "right")
+        table.add_column(name, justify="left" if name == "method" else "right", no_wrap=name == "method")
     for one in summary.tallies:
         table.add_row(one.method, str(one.wins), str(one.wins_balanced), str(one.candidates), str(one.failed), f"{one.seconds:.1f}")
     console.print(table)
     named = f"{summary.snapshot_id} (tag {tag})" if tag else summary.snapshot_id
     for sentence in (*describe(summary), f"Snapshot {named} in {summary.address}: images in repository/, tables in tables/."):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_estimate(estimate: Estimate) -> None:
+    """What a build would take, to stdout."""
+    minutes, seconds = divmod(round(estimate.seconds), 60)
+    print(f"pairs: {estimate.pairs}, usable: {estimate.usable}")
+    print(f"methods: {len(estimate.methods)}: {', '.join(estimate.methods)}")
+    print(f"candidates to evaluate: {estimate.candidates}")
+    print(f"time: about {minutes} min {seconds} s on these workers (measured on the pair of median size)")
+    print(f"disk: about {estimate.megabytes:.0f} MB of pictures")
+    for sentence in estimate.warnings:
+        say(sentence)
 
 
 def describe(summary: Summary) -> list[str]:

@@ -44,6 +44,7 @@ class Canvas:
     """One scene as two paintings, reflectance `(H, W, 3)` and temperature `(H, W)`."""
 
     def __init__(self, seed: int, height: int, width: int) -> None:
+        """Start black and cold."""
         self.rng = np.random.default_rng(seed)
         self.y, self.x = (np.mgrid[:height, :width] + 0.5) / height
         self.reflectance = np.zeros((height, width, 3))
@@ -260,7 +261,7 @@ def smoke_in_the_field() -> Look:
     paint_car(c, 0.98, 0.6, 0.36, (0.2, 0.24, 0.16), 1.0)
     for x, foot, height in ((0.36, 0.74, 0.26), (0.54, 0.68, 0.22), (0.8, 0.84, 0.3)):
         paint_person(c, x, foot, height)
-    smoke = make_smoke(c, (0.45, 0.6, 0.26, 0.97), (0.7, 0.55, 0.24, 0.9), (0.9, 0.4, 0.2, 0.7))
+    smoke = make_smoke(c, (0.42, 0.6, 0.29, 0.98), (0.7, 0.55, 0.24, 0.9), (0.9, 0.4, 0.2, 0.7))
     return feel(c, 0.08, 0.98, smoke), luma(see(c, 0.95, 1, 0.015, smoke=smoke))
 
 

@@ -26,17 +26,18 @@ GAMMA = 2.2
 LICENCES = {
     "infrared-visible": "MIT (made by fusion-prior)",
     "medical": "MIT (made by fusion-prior)",
-    "multi-focus": "photographs in scikit-image: coffee CC0 (Rachel Michetti), camera CC0 (Lav Varshney), chelsea CC0 (Stefan van der Walt), "
-    "coins and ihc without known copyright restrictions (Brooklyn Museum, CMMI)",
+    "multi-focus": "photographs in scikit-image: coffee CC0 (Rachel Michetti), camera CC0 (Lav Varshney), chelsea CC0 (Stefan van der "
+    "Walt), coins and ihc without known copyright restrictions (Brooklyn Museum, CMMI)",
     "multi-exposure": "photographs in scikit-image: astronaut public domain (NASA), rocket public domain (SpaceX), retina CC0 (Mikael "
     "Häggström), coffee CC0 (Rachel Michetti), brick CC0 (cc0textures.com)",
 }
 """By task; those of the photographs as the documentation of `skimage.data` states them."""
 
 CAMERAMAN = (
-    ((0, 512), (0, 255), (40, 190), (65, 140), (105, 122), (150, 108), (165, 75), (205, 63), (250, 78), (270, 100), (270, 138), (320, 138))
-    + ((325, 165), (330, 190), (318, 205), (298, 215), (300, 300), (330, 299), (335, 308), (310, 322), (405, 512), (385, 512), (300, 345))
-    + ((294, 485), (256, 478), (240, 512), (226, 512), (280, 330), (272, 312), (242, 316), (209, 302), (156, 378), (160, 512))
+    *((0, 512), (0, 255), (40, 190), (65, 140), (105, 122), (150, 108), (165, 75), (205, 63), (250, 78), (270, 100), (270, 138)),
+    *((320, 138), (325, 165), (330, 190), (318, 205), (298, 215), (300, 300), (330, 299), (335, 308), (310, 322), (405, 512)),
+    *((385, 512), (300, 345), (294, 485), (256, 478), (240, 512), (226, 512), (280, 330), (272, 312), (242, 316), (209, 302)),
+    *((156, 378), (160, 512)),
 )
 """The outline of the man and his camera in `camera.png`."""
 
@@ -105,7 +106,7 @@ def extend(light: Field, mask: Field, reach: float) -> Field:
 
 
 def focus_edges(truth: Picture, near: Field, radius: float) -> Truth:
-    """Focus on the objects under the mask, then behind them; the blur of an object spreads over what is behind it, not the other way round."""
+    """Focus on the objects under the mask, then behind them; the blur of an object spreads over what is behind it, never back."""
     light, near = to_light(truth), near[:, :, None]
     back, front, veil = extend(light, 1 - near, radius), extend(light, near, radius), defocus(near, radius)
     on_front = near * light + (1 - near) * defocus(back, radius)

@@ -81,9 +81,9 @@ def hash_file(path: Path) -> str:
 
 
 def try_hash(path: Path) -> str:
-    """SHA-256 of a file's bytes, or nothing where it cannot be opened."""
+    """SHA-256 of a file's bytes, or nothing where it cannot be opened or is longer than any picture that is read."""
     try:
-        return hash_file(path)
+        return hash_file(path) if path.stat().st_size <= MAX_BYTES else ""
     except OSError:
         return ""
 
@@ -152,7 +152,6 @@ def _check_size(width: int, height: int) -> None:
 
 def _decode(image: Image.Image, content: bytes, value_range: Range) -> Decoded:
     notes = _note_frames(image) + _note_orientation(image)
-    image.load()  # also before OpenCV decodes: Pillow refuses truncated files, OpenCV fills them up
     if _count_bits(image, content) > 8:
         levels, inverted = _invert_white_is_zero(image, _decode_deep(image, content))
         pixels, kind, warned = _reduce(levels, value_range)

@@ -3,9 +3,10 @@
 The two modalities share edges, not brightness, and often not even the sign of an edge. So each pixel becomes its gradient orientation at
 double angle, where an edge and its negative are one; the shift is where the two fields agree best.
 
-Reference: the double-angle orientation vector is Granlund & Knutsson, Signal Processing for Computer Vision (1995), ch. 6; the normalised
-correlation under masks by FFT is D. Padfield (2012), Masked Object Registration in the Fourier Domain, doi:10.1109/TIP.2011.2181402.
-The weighting was found by trial: an edge of the image's mean strength counts half, so that neither noise nor one bright rim decides.
+Reference: orientation at double angle is G. H. Granlund, "In search of a general picture processing operator", 1978,
+doi:10.1016/0146-664X(78)90047-3; correlation normalised over the overlap, by FFT, is D. Padfield, "Masked object registration in the
+Fourier domain", 2012, doi:10.1109/TIP.2011.2181402. The weighting is our own, found by trial: an edge of the image's mean strength
+counts half, so that neither noise nor one bright rim decides.
 """
 
 import math
@@ -35,8 +36,8 @@ class Shift:
     Attributes:
         y: px downwards, nan where nothing could be estimated.
         x: px to the right, likewise.
-        confidence: by how much the best agreement exceeds the median of all shifts tried, in [0, 1]. Pairs of different scenes
-            stay below 0.05, registered infrared and visible pairs lie between 0.1 and 0.4.
+        confidence: by how much the best agreement exceeds the median of all shifts tried, in [0, 1]. Most pairs of
+            different scenes stay below 0.05, most registered infrared and visible pairs lie between 0.1 and 0.4.
     """
 
     y: float

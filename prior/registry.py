@@ -145,7 +145,12 @@ def find_method(name: str) -> Method:
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name; raises UnknownName."""
+    """The metric of this name; raises UnknownName. Names of the form `iqa:<model>` are looked up in pyiqa."""
+    if name.startswith("iqa:"):
+        # on demand: pyiqa and torch take seconds to import
+        from prior.metrics.iqa import find_iqa
+
+        return find_iqa(name)
     return _find("metric", metrics(), name)
 
 

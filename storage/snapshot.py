@@ -68,6 +68,10 @@ class Snapshot:
         array = self._array(CANDIDATES, pair_id)
         return unstack(_read(array), _planes_of(array))
 
+    def winner_of(self, pair_id: str) -> str:
+        """The method whose candidate was selected for a pair."""
+        return str(self._array(IMAGES, pair_id).attrs["winner"])
+
     def candidate_keys(self, pair_id: str) -> list[str]:
         """The content keys of all candidates of one pair whose pictures, where valid, are kept."""
         if array_path(CANDIDATES, pair_id) not in self.root:

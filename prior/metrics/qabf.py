@@ -1,8 +1,8 @@
 """How well the edges of the two sources are kept in a candidate: their strength and their direction.
 
-Sobel gradients with a border of zeros, as in the public implementations, which all differ from the paper in three ways kept here:
-the zero border counts as an edge (constant images score 0.967), where two strengths are equal the strength itself stands for their ratio,
-and the difference of two directions is not folded (up to pi, where the paper means pi / 2 at most).
+Sobel gradients as in the public implementations most used, which differ from the paper in three ways kept here: the border of zeros
+counts as an edge (constant images score about 0.97), where two strengths are equal the strength itself stands for their ratio, and the
+difference of two directions is not folded (it reaches pi, where the paper means pi / 2 at most).
 
 Reference: Xydeas, Petrovic 2000, 10.1049/el:20000267.
 """
@@ -26,7 +26,8 @@ STRENGTH_SLOPE, STRENGTH_MIDDLE = SINGLE(-15), SINGLE(0.5)  # kappa and sigma of
 ANGLE_SLOPE, ANGLE_MIDDLE = SINGLE(-22), SINGLE(0.8)  # kappa and sigma of the directions
 # Abramowitz, Stegun 1964, 4.4.49: arctan(t) / t in powers of t^2, error below 2e-8 for t in [0, 1].
 ARCTAN = tuple(
-    SINGLE(c) for c in (1, -0.3333314528, 0.1999355085, -0.1420889944, 0.1065626393, -0.0752896400, 0.0429096138, -0.0161657367, 0.0028662257)
+    SINGLE(c)
+    for c in (1, -0.3333314528, 0.1999355085, -0.1420889944, 0.1065626393, -0.0752896400, 0.0429096138, -0.0161657367, 0.0028662257)
 )
 EXP = tuple(SINGLE(1 / math.factorial(k)) for k in range(8))
 

@@ -100,9 +100,7 @@ def _windows(image: Picture) -> Windows:
 
 
 def _similarity(x: Windows, y: Windows) -> Similarity:
-    intended, released = _mean_ratios(
-        x.image, x.sums, x.spreads, y.image, y.sums, y.spreads, _constants(RANGE), _constants(RANGE_RELEASED)
-    )
+    intended, released = _mean_ratios(x.image, x.sums, x.spreads, y.image, y.sums, y.spreads, _constants(RANGE), _constants(RANGE_RELEASED))
     return Similarity(intended, released)
 
 

