@@ -241,6 +241,7 @@ def main() -> None:
     for package in ("flows", "prior", "storage"):
         logging.getLogger(package).addHandler(handler)
         logging.getLogger(package).setLevel(logging.INFO)
+        logging.getLogger(package).propagate = False  # Prefect would say it a second time
     try:
         app()
     except FusionPriorError as error:

@@ -88,7 +88,8 @@ def join(image: Image, colour: Chroma | None) -> Picture:
         uint8 `(H, W)` or `(H, W, 3)`.
     """
     if colour is None:
-        return np.rint(image * np.float32(255)).astype(np.uint8)
+        grey: Picture = np.rint(image * np.float32(255)).astype(np.uint8)
+        return grey
     picture = np.empty((*image.shape, 3), np.uint8)
     _join(image, colour, picture)
     return picture

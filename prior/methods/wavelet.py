@@ -21,7 +21,7 @@ HALF = np.float32(0.5)
 
 def _count_levels(shape: tuple[int, ...], levels: int) -> int:
     """As many levels as asked for, but none in which the filter is longer than the image."""
-    return min(levels, pywt.dwt_max_level(min(shape), WAVELET))
+    return min(levels, int(pywt.dwt_max_level(min(shape), WAVELET)))
 
 
 def _pick_larger(a: Image, b: Image) -> Image:

@@ -21,7 +21,8 @@ from prior.statistics import Fused, Sources
 REFERENCE = "Sheikh, Bovik 2006, 10.1109/TIP.2005.859378 (pixel domain)"
 DEFINITION = (
     "4 scales with Gaussian windows of 17, 9, 5, 3 px (sigma = width / 5, valid part only; before scales 2 to 4 filtered with "
-    "that scale's window and halved), noise variance 2: VIF(X,F) = sum log(1 + g^2 vx / (vf - g cxf + 2)) / sum log(1 + vx / 2), g = cxf / vx, negative g = 0; "
+    "that scale's window and halved), noise variance 2: "
+    "VIF(X,F) = sum log(1 + g^2 vx / (vf - g cxf + 2)) / sum log(1 + vx / 2), g = cxf / vx, negative g = 0; "
 )
 WIDTHS = (17, 9, 5, 3)
 SMALLEST = 41  # px: below it the fourth scale has no window left
