@@ -6,10 +6,11 @@ from itertools import islice
 from logging import CRITICAL
 from typing import Any, TypeVar
 
+import dask
 from dask.system import CPU_COUNT
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, wait
 
-from storage.errors import InputError
+from storage.errors import BuildFailed, InputError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,6 +20,14 @@ QUEUED_PER_WORKER = 3
 
 RESCUES = 50
 """How often one task is handed out again after Dask has given it up: the next process leaves out what ended the last ones."""
+
+_SETTINGS = {
+    # Some seconds after a worker died, a local cluster closes its nanny for good if the next process is not up at that very moment.
+    "distributed.deploy.lost-worker-timeout": "30 days",
+}
+
+PATIENCE, PATIENCE_STEP = 6, 10.0
+"""How often, and how many seconds each time, a cluster without any worker is waited for."""
 
 
 @contextlib.contextmanager
@@ -37,12 +46,13 @@ def open_client(workers: int = 0, scheduler: str = "") -> Iterator[Client]:
             yield client
         return
     with (
+        dask.config.set(_SETTINGS),
         LocalCluster(
             n_workers=workers or CPU_COUNT,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port: the default one warns when a second build runs
             silence_logs=CRITICAL,  # a worker that ends itself on purpose is no news
         ) as cluster,
         Client(cluster) as client,
@@ -63,21 +73,33 @@ def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *sha
     waiting = iter(tasks)
     room = QUEUED_PER_WORKER * count_workers(client)
     running: dict[Future[Any], tuple[T, int]] = {submit(task): (task, 0) for task in islice(waiting, room)}
-    done = as_completed(list(running), raise_errors=False)
-    for future in done:
-        task, rescues = running.pop(future)
-        error = future.exception() if future.status == "error" else None
-        if error is None:
-            yield future.result()
-            follow = [(task, 0) for task in islice(waiting, 1)]
-        elif isinstance(error, KilledWorker) and rescues < RESCUES:
-            follow = [(task, rescues + 1)]
-        else:
-            raise error
-        for task, rescues in follow:
-            future = submit(task)
-            running[future] = (task, rescues)
-            done.add(future)
+    while running:
+        for future in _wait_for_any(client, list(running)):
+            task, rescues = running.pop(future)
+            error = future.exception() if future.status == "error" else None
+            if error is None:
+                yield future.result()
+                follow = [(task, 0) for task in islice(waiting, 1)]
+            elif isinstance(error, KilledWorker) and rescues < RESCUES:
+                follow = [(task, rescues + 1)]
+            else:
+                raise error
+            running |= {submit(task): (task, rescues) for task, rescues in follow}
+
+
+def _wait_for_any(client: Client, futures: "list[Future[Any]]") -> "set[Future[Any]]":
+    """The futures that are done, as soon as one is.
+
+    Raises:
+        BuildFailed: nothing can ever be done, because every worker is gone and none came back.
+    """
+    for _ in range(PATIENCE):
+        try:
+            return set(wait(futures, timeout=PATIENCE_STEP, return_when="FIRST_COMPLETED").done)
+        except TimeoutError:
+            if client.scheduler_info(n_workers=-1)["workers"]:
+                return set()
+    raise BuildFailed("every Dask worker is gone and none came back; start workers and run the same command again: finished work is kept")
 
 
 def count_workers(client: Client) -> int:

@@ -187,10 +187,12 @@ def score(
     form: RowFormat = Format.json,
 ) -> None:
     """Score one fused picture against its two sources."""
-    from flows.output import print_rows, to_plain
+    from flows.output import print_rows, say, to_plain
     from flows.single import score_files
 
-    numbers = score_files(a, b, fused, _split(metrics) or [])
+    numbers, problems = score_files(a, b, fused, _split(metrics) or [])
+    for sentence in problems:
+        say(sentence)
     if form is Format.json:
         print(json.dumps({"scores": {name: to_plain(number) for name, number in numbers.items()}}))
     else:

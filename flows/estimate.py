@@ -10,7 +10,7 @@ from distributed import Client
 
 from flows.build import find_newest, with_sources
 from flows.cluster import count_workers
-from flows.plan import Past, PairPlan, make_plan, recall
+from flows.plan import PairPlan, Past, make_plan, recall
 from flows.progress import Report
 from flows.recipe import Recipe
 from flows.survey import take_survey
@@ -75,7 +75,8 @@ def _rehearse(todo: Sequence[PairPlan], folder: Path, client: Client) -> float:
     median = sorted(todo, key=_pixels)[len(todo) // 2]
     for number in (1, 2):
         started = time.perf_counter()
-        client.submit(run_pair, replace(median.task, store=str(folder / f"rehearsal-{number}")), pure=False).result()
+        rehearsal = replace(median.task, store=str(folder / f"rehearsal-{number}"))
+        client.submit(run_pair, rehearsal, pure=False).result()
         seconds = time.perf_counter() - started
     return seconds * sum(map(_pixels, todo)) / _pixels(median) / count_workers(client)
 

@@ -107,10 +107,10 @@ def check_failures(finished: Sequence[Finished], allowed: float) -> None:
 def _put_images(store: Store, draft: Draft, one: Finished, plan: Plan) -> None:
     entry = plan.past.entries[one.task.key]
     attributes = {"pair_hash": one.pair.pair_hash, "winner": one.choice.method if one.choice else ""}
-    draft.put(IMAGES, one.pair_id, ImageChange(journal.read_planes(store.files, entry.key), entry.planes, attributes))
+    draft.put(IMAGES, one.pair_id, ImageChange(journal.read_planes(store.files, entry), entry.planes, attributes))
     if entry.candidate_planes:
         keys = {"content_keys": [candidate.blank.content_key for candidate in one.task.candidates]}
-        draft.put(CANDIDATES, one.pair_id, ImageChange(journal.read_candidates(store.files, entry.key), entry.candidate_planes, keys))
+        draft.put(CANDIDATES, one.pair_id, ImageChange(journal.read_candidates(store.files, entry), entry.candidate_planes, keys))
 
 
 def _delete_others(draft: Draft, finished: Sequence[Finished], plan: Plan, keep: str) -> None:

@@ -12,6 +12,7 @@ from prior import registry
 from prior.criterion import parse_criterion
 from prior.evaluate import find_metrics
 from prior.pairs import Source
+from prior.published import PREFIX
 from prior.select import Policy
 from storage.errors import InputError
 
@@ -46,8 +47,11 @@ class SourceBlock(_Block):
     @field_validator("a", "b", "published")
     @classmethod
     def _make_absolute(cls, folder: Path | None) -> Path | None:
-        # a worker of an existing cluster runs in another folder
-        return folder and folder.expanduser().absolute()
+        try:
+            # a worker of an existing cluster runs in another folder
+            return folder and folder.expanduser().absolute()
+        except RuntimeError:
+            raise ValueError("there is no such user's home; write the whole path") from None
 
     def to_source(self) -> Source:
         """The same for the packages below."""
@@ -107,19 +111,19 @@ def read_recipe(path: Path) -> dict[str, Any]:
         InputError: the file cannot be read, or is no TOML.
     """
     try:
-        content = tomllib.loads(path.read_text())
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"recipe {path} cannot be read: {error}") from None
     blocks = content.get("source", [])
     for block in blocks if isinstance(blocks, list) else []:
         for name in ("a", "b", "published"):
-            if isinstance(block, dict) and isinstance(block.get(name), str):
+            if isinstance(block, dict) and isinstance(block.get(name), str) and not block[name].startswith("~"):
                 block[name] = str(path.parent / block[name])
     return content
 
 
 def make_recipe(values: Mapping[str, Any], origin: str = "recipe") -> Recipe:
-    """A recipe from plain values, checked whole: fields, names of methods and metrics, criterion.
+    """A recipe from plain values, checked whole: fields, patterns, names of methods and metrics, criterion.
 
     Raises:
         InputError: a field is unknown or wrong; the message names it and what was expected.
@@ -139,7 +143,11 @@ def _check_names(recipe: Recipe, origin: str) -> None:
     recipe.metric_names()
     for block in recipe.source:
         recipe.methods_of(block)
+        block.to_source()
     registry.resolve_methods(recipe.methods or ())
+    by_hand = (one.method for one in recipe.winners.values() if not one.method.startswith(PREFIX))
+    for name in (*recipe.time_limits, *by_hand):
+        registry.find_method(name)
     for name, parameters in recipe.parameters.items():
         known = registry.find_method(name).parameters
         wrong = sorted(set(parameters) - set(known))
@@ -168,4 +176,8 @@ def collect_recipe(recipe: str | Path | None = None, **given: Any) -> Recipe:
             f"{', '.join(sorted(block))} given without the folders of both modalities; give a and b, or put them into the recipe"
         )
     sources = {"source": [block]} if block else {}
-    return make_recipe(values | stated | sources, str(recipe) if recipe else "request")
+    made = make_recipe(values | stated | sources, str(recipe) if recipe else "request")
+    if "methods" not in stated:
+        return made
+    # given methods run on every source, whatever the file says of single ones
+    return made.model_copy(update={"source": tuple(block.model_copy(update={"methods": None}) for block in made.source)})

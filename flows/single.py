@@ -22,8 +22,8 @@ def fuse_files(method: str, a: Path, b: Path) -> Picture:
     return evaluate.fuse(found, _read_scene(a, b), {}).picture
 
 
-def score_files(a: Path, b: Path, fused: Path, metrics: Sequence[str]) -> dict[str, float]:
-    """The standard metrics and those named for one fused file; nan where undefined.
+def score_files(a: Path, b: Path, fused: Path, metrics: Sequence[str]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The standard metrics and those named for one fused file, as from `evaluate.score`.
 
     Raises:
         UnknownName: no such metric.

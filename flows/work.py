@@ -168,8 +168,12 @@ def _evaluate_candidate(
         return evaluate.fail(one.blank, "killed", f"{who} took {DEATHS} worker processes with it ({cause}); leave it out"), None
     if one.file is not None:
         return evaluate.evaluate(scene, one.blank, functools.partial(_read_published, one.file, scene), metrics)
-    with _clock(files, key, replace(note, running=method), one.limit):
-        return evaluate.evaluate(scene, one.blank, lambda: evaluate.fuse(registry.find_method(method), scene, one.parameters), metrics)
+
+    def produce() -> Candidate:
+        with _clock(files, key, replace(note, running=method), one.limit):
+            return evaluate.fuse(registry.find_method(method), scene, one.parameters)
+
+    return evaluate.evaluate(scene, one.blank, produce, metrics)
 
 
 def _read_published(file: PublishedFile, scene: Scene) -> Candidate:

@@ -38,8 +38,7 @@ def luma(picture: Picture) -> Picture:
     """
     if not is_colour(picture):
         return picture
-    grey = cv2.cvtColor(picture.astype(np.float32), cv2.COLOR_RGB2GRAY)
-    rounded: Picture = np.rint(grey).astype(np.uint8)
+    rounded: Picture = np.rint(_grey(picture)).astype(np.uint8)
     return rounded
 
 
@@ -52,9 +51,7 @@ def chroma(picture: Picture) -> Chroma | None:
     """The colour differences of a picture, or None where it is grey."""
     if not is_colour(picture):
         return None
-    levels = picture.astype(np.float32)
-    grey = cv2.cvtColor(levels, cv2.COLOR_RGB2GRAY)
-    return levels[:, :, ::2] - grey[:, :, None]
+    return picture[:, :, ::2].astype(np.float32) - _grey(picture)[:, :, None]
 
 
 def choose_chroma(a: Picture, b: Picture) -> tuple[ChromaPolicy, Chroma | None]:
@@ -95,6 +92,12 @@ def join(image: Image, colour: Chroma | None) -> Picture:
     return picture
 
 
+def _grey(picture: Picture) -> Image:
+    # OpenCV adds the channels in another order for RGB than for BGR; published scores come from BGR, so that is the order here
+    levels: Image = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR).astype(np.float32)
+    return np.asarray(cv2.cvtColor(levels, cv2.COLOR_BGR2GRAY), dtype=np.float32)
+
+
 @njit(cache=True)
 def _join(image, colour, picture):  # type: ignore[no-untyped-def]
     height, width = image.shape
@@ -105,10 +108,11 @@ def _join(image, colour, picture):  # type: ignore[no-untyped-def]
             green = -(np.float32(RED) * red + np.float32(BLUE) * blue) / np.float32(GREEN)
             room = np.float32(1)
             for delta in (red, green, blue):
-                if y + delta > np.float32(255):
-                    room = min(room, (np.float32(255) - y) / delta)
-                elif y + delta < np.float32(0):
-                    room = min(room, -y / delta)
+                # what lies half a level outside is rounded into the range, and needs no room
+                if y + delta > np.float32(255.5):
+                    room = min(room, (np.float32(255.5) - y) / delta)
+                elif y + delta < np.float32(-0.5):
+                    room = min(room, -(y + np.float32(0.5)) / delta)
             picture[i, j, 0] = np.uint8(min(max(np.rint(y + room * red), 0), 255))
             picture[i, j, 1] = np.uint8(min(max(np.rint(y + room * green), 0), 255))
             picture[i, j, 2] = np.uint8(min(max(np.rint(y + room * blue), 0), 255))

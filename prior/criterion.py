@@ -26,7 +26,8 @@ PROFILES: Mapping[str, str] = MappingProxyType(
         "balanced": "4*min(ssim_a, ssim_b) + 2*min(vif_a, vif_b) + 3*qabf",
     }
 )
-MAX_LENGTH = 1000  # characters: keeps the parser's recursion shallow
+MAX_LENGTH = 1000  # characters
+MAX_DEPTH = 100  # operations inside operations: keeps every walk through a rule far from Python's limit of recursion
 LARGEST_NUMBER = 1e12
 
 
@@ -94,10 +95,21 @@ def _parse(rule: str) -> ast.expr:
     if len(rule) > MAX_LENGTH:
         raise InputError(f"the criterion is {len(rule)} characters long; at most {MAX_LENGTH} are read")
     try:
-        return ast.parse(rule.replace(":", "."), mode="eval").body  # iqa:fsim reads as the attribute iqa.fsim
+        node = ast.parse(rule.replace("iqa:", "iqa."), mode="eval").body  # iqa:fsim reads as the attribute iqa.fsim
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         known = ", ".join(PROFILES)
         raise InputError(f"criterion {rule!r} is neither a profile ({known}) nor a rule such as '2*ssim + vif + 3*qabf'") from None
+    if _measure_depth(node) > MAX_DEPTH:
+        raise InputError(f"the criterion nests more than {MAX_DEPTH} operations; write a shorter rule")
+    return node
+
+
+def _measure_depth(root: ast.AST) -> int:
+    """How many nodes lie below each other at most; without recursion, which a deep rule would exhaust."""
+    depth, level = 0, [root]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _collect(node: ast.expr, names: set[str]) -> None:
@@ -105,7 +117,7 @@ def _collect(node: ast.expr, names: set[str]) -> None:
     match node:
         case ast.Constant(value=int() | float() as number) if not isinstance(number, bool) and abs(number) < LARGEST_NUMBER:
             return
-        case ast.Name() | ast.Attribute(value=ast.Name()):
+        case ast.Name() | ast.Attribute(value=ast.Name(id="iqa")):
             names.add(_metric_name(node))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
             _collect(left, names)

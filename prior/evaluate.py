@@ -4,6 +4,7 @@ A candidate is an 8-bit picture, and its scores are of the 8-bit luma of exactly
 the same numbers. Whatever goes wrong inside one candidate is a row with a reason and never leaves this module as an exception.
 """
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -110,10 +111,22 @@ def check_image(image: object, shape: tuple[int, ...], who: str) -> Image:
     return image
 
 
-def score(picture: Picture, scene: Scene, metrics: Sequence[Metric]) -> dict[str, float]:
-    """Every metric's number for one candidate; nan where a metric is undefined on it."""
+def score(picture: Picture, scene: Scene, metrics: Sequence[Metric]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Judge one candidate by every metric.
+
+    Returns:
+        Every metric's number, nan where it is undefined; and a sentence for each metric that failed, which is undefined too.
+    """
     fused = Fused(luma(picture), scene.sources)
-    return {metric.name: float(metric.judge(fused)) for metric in metrics}
+    scores, problems = {}, []
+    for metric in metrics:
+        try:
+            scores[metric.name] = float(metric.judge(fused))
+        except Exception as error:
+            # a judge that breaks must not cost the candidate the scores of all others
+            scores[metric.name] = math.nan
+            problems.append(f"{metric.name} failed on {scene.pair_id}: {type(error).__name__}: {error}")
+    return scores, tuple(problems)
 
 
 def is_copy(picture: Picture, scene: Scene) -> bool:
@@ -140,10 +153,11 @@ def evaluate(scene: Scene, blank: ScoreRow, produce: Callable[[], Candidate], me
     except CandidateError as error:
         return fail(blank, error.code, str(error)), None
     started = time.perf_counter()
-    scores = score(candidate.picture, scene, metrics)
+    scores, problems = score(candidate.picture, scene, metrics)
     row = replace(
         blank,
         status=OK,
+        message="; ".join(problems),
         flags=(COPY_OF_SOURCE,) if is_copy(candidate.picture, scene) else (),
         chroma=candidate.chroma,
         seconds=candidate.seconds,

@@ -68,7 +68,7 @@ class Metric:
         judge: `(fused) -> number`; nan means undefined on this input.
         better: "higher", "lower" or "zero" (the nearer to zero the better).
         bounds: the smallest and the largest value possible.
-        version: raised whenever the number changes; part of every content key.
+        version: raised whenever the number changes; part of every content key. A metric of another library carries that one's version.
         reference: authors, year, DOI.
         definition: the formula and every constant in one line.
         needs: what it needs beyond the installed packages.
@@ -78,7 +78,7 @@ class Metric:
     judge: Judge
     better: Direction
     bounds: tuple[float, float]
-    version: int
+    version: int | str
     reference: str
     definition: str
     needs: tuple[str, ...]

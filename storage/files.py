@@ -59,15 +59,17 @@ def parse_location(address: str) -> Location:
     """A location from a path or an `s3://bucket/prefix[?region=…&endpoint_override=host:port&scheme=http]` address.
 
     Raises:
-        InputError: another scheme, no bucket, or an option that S3 does not have.
+        InputError: nothing, another scheme, no bucket, or an option that S3 does not have.
     """
+    wanted = "a folder, or s3://bucket/prefix with the options region, endpoint_override and scheme"
+    if not address:
+        raise InputError(f"the address of the store is empty; expected {wanted}")
     if "://" not in address:
         return Location(address, Path(address).expanduser().absolute())
     parts = urlsplit(address)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     unknown = sorted(set(options) - S3_OPTIONS)
     if parts.scheme != "s3" or not parts.netloc or unknown:
-        wanted = "a folder, or s3://bucket/prefix with the options region, endpoint_override and scheme"
         raise InputError(f"store {address!r} is not an address of a store; expected {wanted}")
     return Location(address, None, parts.netloc, parts.path.strip("/"), tuple(sorted(options.items())))
 

@@ -3,10 +3,12 @@
 A pair's entry is its score rows in Parquet and its pictures as `.npy` beside them. The pictures are written first: an entry is there
 when its rows are. A note says which method a pair is in, so that the next process knows where the last one died.
 Entries are found by key, and a key covers everything that made the entry, so a stale entry is never taken for a fresh one.
+An entry that a failing disk or an older version left unreadable is deleted, and its pair is done again.
 """
 
 import io
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -15,13 +17,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from storage.errors import SchemaMismatch, StoreError
 from storage.files import Files, hash_bytes
 from storage.planes import Planes, stack
-from storage.schema import ScoreRow, scores_schema
+from storage.schema import ScoreRow, metric_columns, scores_schema
 from storage.tables import to_score_rows, to_table
 
 FOLDER = "journal"
-_PLANES, _HASH, _CANDIDATES = b"planes", b"image_hash", b"candidate_planes"
+_PLANES, _HASH = b"planes", b"image_hash"
+_CANDIDATES, _CANDIDATES_HASH = b"candidate_planes", b"candidates_hash"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +40,7 @@ class Entry:
         planes: the names of the planes of its pictures; empty where none were kept.
         image_hash: sha256 of the planes' bytes.
         candidate_planes: the names of the planes of all candidates, where all are kept.
+        candidates_hash: sha256 of their bytes.
     """
 
     key: str
@@ -41,6 +48,7 @@ class Entry:
     planes: tuple[str, ...] = ()
     image_hash: str = ""
     candidate_planes: tuple[str, ...] = ()
+    candidates_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,50 +69,52 @@ def write_entry(
     candidates: Mapping[str, NDArray[np.uint8]],
 ) -> None:
     """Keep one finished pair; `pictures` are its sources and winner, `candidates` all its candidates where all are kept."""
-    planes: tuple[str, ...] = ()
-    candidate_planes: tuple[str, ...] = ()
-    image_hash = ""
-    if pictures:
-        array, planes = stack(pictures)
-        image_hash = hash_bytes(array.tobytes())
-        files.write(f"{FOLDER}/{key}.npy", _to_npy(array))
-    if candidates:
-        array, candidate_planes = stack(candidates)
-        files.write(f"{FOLDER}/{key}.candidates.npy", _to_npy(array))
-    header = {_PLANES: json.dumps(planes), _HASH: image_hash, _CANDIDATES: json.dumps(candidate_planes)}
+    planes, image_hash = _write_pictures(files, _pictures_path(key), pictures)
+    candidate_planes, candidates_hash = _write_pictures(files, _candidates_path(key), candidates)
+    header = {
+        _PLANES: json.dumps(planes),
+        _HASH: image_hash,
+        _CANDIDATES: json.dumps(candidate_planes),
+        _CANDIDATES_HASH: candidates_hash,
+    }
     table = to_table(rows, scores_schema(metrics)).replace_schema_metadata(header)
     sink = io.BytesIO()
-    pq.write_table(table, sink)
-    files.write(f"{FOLDER}/{key}.parquet", sink.getvalue())
+    pq.write_table(table, sink, write_page_checksum=True)
+    files.write(_rows_path(key), sink.getvalue())
     delete_note(files, key)
 
 
 def read_entries(files: Files) -> dict[str, Entry]:
-    """Every finished pair in the journal, by key."""
-    paths = (path for path in files.list(FOLDER) if path.endswith(".parquet"))
-    return {entry.key: entry for entry in (_read_entry(files, path) for path in paths)}
+    """Every finished pair in the journal, by key; an entry that cannot be read is deleted."""
+    keys = (path.removeprefix(f"{FOLDER}/").removesuffix(".parquet") for path in files.list(FOLDER) if path.endswith(".parquet"))
+    found = (_read_or_delete(files, key) for key in keys)
+    return {entry.key: entry for entry in found if entry}
 
 
 def has_entry(files: Files, key: str) -> bool:
     """Whether a pair is finished."""
-    return files.exists(f"{FOLDER}/{key}.parquet")
+    return files.exists(_rows_path(key))
 
 
-def read_planes(files: Files, key: str) -> Planes:
-    """The pictures of one finished pair."""
-    return _from_npy(files.read(f"{FOLDER}/{key}.npy"))
+def read_planes(files: Files, entry: Entry) -> Planes:
+    """The pictures of one finished pair.
+
+    Raises:
+        StoreError: they are not what was written; the entry is deleted.
+    """
+    return _read_pictures(files, entry.key, _pictures_path(entry.key), entry.image_hash)
 
 
-def read_candidates(files: Files, key: str) -> Planes:
-    """All candidates of one finished pair."""
-    return _from_npy(files.read(f"{FOLDER}/{key}.candidates.npy"))
+def read_candidates(files: Files, entry: Entry) -> Planes:
+    """All candidates of one finished pair; raises as `read_planes`."""
+    return _read_pictures(files, entry.key, _candidates_path(entry.key), entry.candidates_hash)
 
 
 def delete_entries(files: Files, keys: Iterable[str]) -> None:
     """Forget finished pairs, because they are published."""
     for key in keys:
-        for ending in ("parquet", "npy", "candidates.npy"):
-            files.delete(f"{FOLDER}/{key}.{ending}")
+        for path in (_rows_path(key), _pictures_path(key), _candidates_path(key)):
+            files.delete(path)
         delete_note(files, key)
 
 
@@ -135,24 +145,82 @@ def delete_note(files: Files, key: str) -> None:
     files.delete(f"{FOLDER}/{key}.json")
 
 
-def _read_entry(files: Files, path: str) -> Entry:
-    table = pq.read_table(pa.BufferReader(files.read(path)))
-    header = table.schema.metadata
-    return Entry(
-        key=path.removeprefix(f"{FOLDER}/").removesuffix(".parquet"),
-        rows=tuple(to_score_rows(table)),
-        planes=tuple(json.loads(header[_PLANES])),
-        image_hash=header[_HASH].decode(),
-        candidate_planes=tuple(json.loads(header[_CANDIDATES])),
-    )
+def _rows_path(key: str) -> str:
+    return f"{FOLDER}/{key}.parquet"
 
 
-def _to_npy(planes: Planes) -> bytes:
+def _pictures_path(key: str) -> str:
+    return f"{FOLDER}/{key}.npy"
+
+
+def _candidates_path(key: str) -> str:
+    return f"{FOLDER}/{key}.candidates.npy"
+
+
+def _write_pictures(files: Files, path: str, pictures: Mapping[str, NDArray[np.uint8]]) -> tuple[tuple[str, ...], str]:
+    """Write pictures, if there are any; the names of their planes and the hash of the planes' bytes."""
+    if not pictures:
+        return (), ""
+    array, names = stack(pictures)
     sink = io.BytesIO()
-    np.save(sink, planes, allow_pickle=False)
-    return sink.getvalue()
+    np.save(sink, array, allow_pickle=False)
+    files.write(path, sink.getvalue())
+    return names, hash_bytes(array.tobytes())
 
 
-def _from_npy(content: bytes) -> Planes:
-    planes: Planes = np.load(io.BytesIO(content), allow_pickle=False)
+def _read_or_delete(files: Files, key: str) -> Entry | None:
+    try:
+        entry = _parse_entry(key, files.read(_rows_path(key)))
+        _check_pictures(files, entry)
+    except FileNotFoundError:
+        return None  # a build elsewhere has just published it
+    except SchemaMismatch as error:
+        logger.warning("%s; it was deleted, and its pair will be evaluated again", error)
+        delete_entries(files, [key])
+        return None
+    return entry
+
+
+def _parse_entry(key: str, content: bytes) -> Entry:
+    try:
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        if not table.schema.equals(scores_schema(metric_columns(table.schema))):
+            raise SchemaMismatch("its columns are not those of a scores table")
+        header = table.schema.metadata
+        return Entry(
+            key=key,
+            rows=tuple(to_score_rows(table)),
+            planes=tuple(json.loads(header[_PLANES])),
+            image_hash=header[_HASH].decode(),
+            candidate_planes=tuple(json.loads(header[_CANDIDATES])),
+            candidates_hash=header[_CANDIDATES_HASH].decode(),
+        )
+    except Exception as error:  # a damaged file makes its parser raise anything at all
+        raise SchemaMismatch(f"journal entry {key} cannot be read ({error})") from error
+
+
+def _check_pictures(files: Files, entry: Entry) -> None:
+    """Refuse an entry whose pictures are gone; whether they are whole shows when they are read."""
+    wanted = ((entry.planes, _pictures_path(entry.key)), (entry.candidate_planes, _candidates_path(entry.key)))
+    missing = [path for names, path in wanted if names and not files.exists(path)]
+    if missing:
+        raise SchemaMismatch(f"journal entry {entry.key} cannot be read ({missing[0]} is missing)")
+
+
+def _read_pictures(files: Files, key: str, path: str, digest: str) -> Planes:
+    try:
+        return _parse_pictures(files.read(path), digest)
+    except (FileNotFoundError, SchemaMismatch) as error:
+        delete_entries(files, [key])
+        raise StoreError(f"{path} cannot be read ({error}); it was deleted: run the same command again, which makes it anew") from error
+
+
+def _parse_pictures(content: bytes, digest: str) -> Planes:
+    try:
+        planes: Planes = np.load(io.BytesIO(content), allow_pickle=False)
+    except Exception as error:  # as in _parse_entry
+        raise SchemaMismatch(str(error)) from error
+    found = hash_bytes(planes.tobytes())
+    if found != digest:
+        raise SchemaMismatch(f"its planes have sha256 {found[:16]}…, {digest[:16]}… were written")
     return planes

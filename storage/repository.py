@@ -6,8 +6,8 @@ A store is a folder or an `s3://` address:
     tables/       Parquet files, each named after its own hash
     journal/      finished work of builds that are not published yet
 
-One commit on `main` is one snapshot: before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits
-when two processes commit at once, so every commit and every tag is made under the publish lock; object stores detect the conflict themselves.
+One commit on `main` is one snapshot: before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits when
+two processes commit at once, so every commit and every tag is made under the publish lock; object stores detect the conflict themselves.
 """
 
 import contextlib
@@ -30,6 +30,7 @@ MAIN = "main"
 IMAGES = "images"
 CANDIDATES = "candidates"
 MANIFEST = "manifest"
+REPOSITORY = "repository"
 TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 logger = logging.getLogger(__name__)
@@ -53,20 +54,35 @@ def open_store(address: str) -> Store:
     """Open an existing store.
 
     Raises:
-        StoreError: there is none at this address.
+        StoreError: there is none at this address, or it cannot be reached.
     """
     location = parse_location(address)
-    storage = _storage(location)
-    if not icechunk.Repository.exists(storage):
-        raise StoreError(f"there is no store at {address}; make one with: fusion-prior build --store {address}")
-    return Store(Files(location), icechunk.Repository.open(storage))
+    absent = StoreError(f"there is no store at {address}; make one with: fusion-prior build --store {address}")
+    if location.folder is not None and not (location.folder / REPOSITORY).is_dir():
+        raise absent  # asked first, because icechunk makes the folder that it looks into
+    try:
+        storage = _storage(location)
+        if not icechunk.Repository.exists(storage):
+            raise absent
+        return Store(Files(location), icechunk.Repository.open(storage))
+    except (OSError, icechunk.IcechunkError) as error:
+        raise StoreError(
+            f"the store at {address} cannot be opened ({first_line(error)}); check the address and your rights to it"
+        ) from error
 
 
 def create_store(address: str) -> Store:
-    """Open a store, made first where there is none."""
+    """Open a store, made first where there is none.
+
+    Raises:
+        StoreError: it cannot be made or reached.
+    """
     location = parse_location(address)
-    with _lock(location):
-        repository = icechunk.Repository.open_or_create(_storage(location))
+    try:
+        with _lock(location):
+            repository = icechunk.Repository.open_or_create(_storage(location))
+    except (OSError, icechunk.IcechunkError) as error:
+        raise StoreError(f"no store can be made at {address} ({first_line(error)}); check the address and your rights to it") from error
     return Store(Files(location), repository)
 
 
@@ -148,6 +164,7 @@ class Draft:
 
         Raises:
             CommitConflict: somebody committed since the draft was started.
+            StoreError: the store refuses the commit, for example because nothing has changed.
         """
         self._root.attrs[MANIFEST] = dict(manifest)
         with hold_publish_lock(self._store):
@@ -157,12 +174,17 @@ class Draft:
                 return self._session.commit(message, metadata=dict(metadata))
             except icechunk.ConflictError:
                 raise _conflict(self._store) from None
+            except icechunk.IcechunkError as error:
+                reason = first_line(error)
+                raise StoreError(f"nothing was committed to {self._store.address} ({reason}); check that it can be written") from error
 
 
 def array_path(group: str, pair_id: str) -> str:
-    """Where a pair's array stands in the repository: its id with everything but letters, digits, `-`, `.`, `_` and `~` quoted."""
-    quoted = urllib.parse.quote(pair_id, safe="")
-    return f"{group}/{quoted.replace('.', '%2E') if quoted.strip('.') == '' else quoted}"
+    """Where a pair's array stands in the repository: its id with everything but letters, digits, `-`, `_` and `~` quoted.
+
+    The dot is quoted too: `.` and `..` are no names, and `zarr.json` is Zarr's own.
+    """
+    return f"{group}/{urllib.parse.quote(pair_id, safe='').replace('.', '%2E')}"
 
 
 def find_head(store: Store) -> str:
@@ -190,7 +212,7 @@ def find_snapshot(store: Store, name: str) -> str:
         raise SnapshotNotFound(f"no snapshot {name!r} in {store.address}; give an id, {MAIN!r}, or a tag (tags: {known})") from None
     if info.parent_id is None:
         raise SnapshotNotFound(f"nothing has been built in {store.address} yet; make a snapshot with: fusion-prior build")
-    return str(found)
+    return str(info.id)
 
 
 def check_tag(store: Store, name: str, snapshot: str | None) -> None:
@@ -199,6 +221,8 @@ def check_tag(store: Store, name: str, snapshot: str | None) -> None:
     Raises:
         InputError: no valid name, or the tag names another snapshot; a tag never moves.
     """
+    if name == MAIN:
+        raise InputError(f"tag {name!r} would hide the branch {MAIN!r}, which is always the newest snapshot; choose another name")
     if not TAG_NAME.fullmatch(name):
         raise InputError(f"tag {name!r} is not a valid name; use letters, digits, '.', '_' and '-', beginning with a letter or digit")
     if name in store.repository.list_tags() and store.repository.lookup_tag(name) != snapshot:
@@ -218,8 +242,12 @@ def tag_snapshot(store: Store, name: str, snapshot: str) -> None:
             try:
                 store.repository.create_tag(name, snapshot)
             except icechunk.IcechunkError as error:
-                reason = str(error).strip().splitlines()[0].strip(" x")
-                raise InputError(f"tag {name!r} cannot be used in {store.address} ({reason}); choose another name") from None
+                raise InputError(f"tag {name!r} cannot be used in {store.address} ({first_line(error)}); choose another name") from None
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's message: those of icechunk go on with the places in its source."""
+    return str(error).strip().partition("\n")[0].removeprefix("x ").strip()
 
 
 def _lock(location: Location) -> contextlib.AbstractContextManager[Any]:
@@ -231,10 +259,10 @@ def _lock(location: Location) -> contextlib.AbstractContextManager[Any]:
 
 def _storage(location: Location) -> icechunk.Storage:
     if location.folder is not None:
-        return icechunk.local_filesystem_storage(str(location.folder / "repository"))
+        return icechunk.local_filesystem_storage(str(location.folder / REPOSITORY))
     return icechunk.s3_storage(
         bucket=location.bucket,
-        prefix="/".join(part for part in (location.prefix, "repository") if part),
+        prefix="/".join(part for part in (location.prefix, REPOSITORY) if part),
         region=location.region,
         endpoint_url=location.endpoint_url,
         allow_http=(location.endpoint_url or "").startswith("http:"),

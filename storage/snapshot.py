@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import icechunk
 import numpy as np
 import pyarrow as pa
 import xarray as xr
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from storage.errors import InputError, StoreError
 from storage.files import hash_bytes
 from storage.planes import unstack
-from storage.repository import CANDIDATES, IMAGES, MAIN, MANIFEST, Store, array_path, find_snapshot, open_store
+from storage.repository import CANDIDATES, IMAGES, MAIN, MANIFEST, Store, array_path, find_snapshot, first_line, open_store
 from storage.schema import metric_columns
 from storage.tables import TableReference, read_table
 
@@ -57,6 +58,7 @@ class Snapshot:
 
         Raises:
             InputError: the snapshot holds no image of this pair.
+            StoreError: the image is lost.
         """
         array = self._array(IMAGES, pair_id)
         return unstack(_read(array), _planes_of(array))
@@ -83,7 +85,10 @@ class Snapshot:
         return hash_bytes(_read(self._array(IMAGES, pair_id)).tobytes())
 
     def cube(self) -> xr.Dataset:
-        """All scores as `score(pair, method, metric)`, nan where there is none, beside `status(pair, method)` and `seconds(pair, method)`."""
+        """All scores as `score(pair, method, metric)`, nan where there is none, with `status` and `seconds` by pair and method.
+
+        Pick a method with `.sel({"method": name})`: `.sel(method=name)` is xarray's keyword for how to look up.
+        """
         return make_cube(self.scores())
 
     def _table(self, name: str, columns: Sequence[str] | None) -> pa.Table:
@@ -141,7 +146,10 @@ def make_cube(scores: pa.Table) -> xr.Dataset:
 
 
 def _read(array: "zarr.Array[Any]") -> NDArray[np.uint8]:
-    return np.asarray(array[:], dtype=np.uint8)
+    try:
+        return np.asarray(array[:], dtype=np.uint8)
+    except (icechunk.IcechunkError, ValueError) as error:
+        raise StoreError(f"{array.path} cannot be read ({first_line(error)}); restore the store from a backup") from error
 
 
 def _planes_of(array: "zarr.Array[Any]") -> list[str]:

@@ -14,6 +14,7 @@ from storage.files import Files, hash_bytes
 from storage.schema import PairRow, ScoreRow, SelectionRow, metric_columns, to_record
 
 FOLDER = "tables"
+_REMEDY = "restore the file from a backup, or build into another store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,11 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def write_table(files: Files, name: str, table: pa.Table) -> TableReference:
-    """Write a table under the hash of its bytes; one that is there already is not written again."""
+    """Write a table under the hash of its bytes; one that is there already, whole, is not written again."""
     content = to_bytes(table)
     digest = hash_bytes(content)
     path = f"{FOLDER}/{name}-{digest[:16]}.parquet"
-    if not files.exists(path):
+    if not files.exists(path) or files.read(path) != content:
         files.write(path, content)
     return TableReference(path, digest, table.num_rows)
 
@@ -61,12 +62,11 @@ def read_table(files: Files, reference: TableReference, columns: Sequence[str] |
     try:
         content = files.read(reference.path)
     except FileNotFoundError:
-        raise StoreError(f"{reference.path} is missing in {files.location.address}; restore it from a backup or build again") from None
+        raise StoreError(f"{reference.path} is missing in {files.location.address}; {_REMEDY}") from None
     digest = hash_bytes(content)
     if digest != reference.sha256:
         raise SchemaMismatch(
-            f"{reference.path} has sha256 {digest[:16]}…, the snapshot was committed with {reference.sha256[:16]}…; "
-            "restore the file from a backup or build again"
+            f"{reference.path} has sha256 {digest[:16]}…, the snapshot was committed with {reference.sha256[:16]}…; {_REMEDY}"
         )
     return pq.read_table(pa.BufferReader(content), columns=columns)
 

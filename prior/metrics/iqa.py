@@ -71,7 +71,7 @@ def find_iqa(name: str) -> Metric:
         judge=functools.partial(judge, model),
         better="lower" if found.lower_better else "higher",
         bounds=(-math.inf, math.inf),
-        version=1,
+        version=f"1, pyiqa {version('pyiqa')}",
         reference="Chen, Mo 2022, https://github.com/chaofengc/IQA-PyTorch",
         definition=f"{model} of pyiqa {version('pyiqa')}, grey repeated in three channels of [0, 1]{how}",
         needs=(),

@@ -165,7 +165,8 @@ def draw_black_and_white(rng: np.random.Generator, height: int, width: int) -> G
 
 def draw_gradient(rng: np.random.Generator, height: int, width: int) -> Grey:
     down, along = rng.uniform(-4, 4, 2)
-    return np.clip(np.add.outer(down * np.arange(height), along * np.arange(width)) + 128, 0, 255).astype(np.uint8)
+    levels: Grey = np.clip(np.add.outer(down * np.arange(height), along * np.arange(width)) + 128, 0, 255).astype(np.uint8)
+    return levels
 
 
 def draw_constant(rng: np.random.Generator, height: int, width: int) -> Grey:

@@ -1,0 +1,192 @@
+"""Tests of storage.snapshot: what is read is what was committed, with our code and without it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import icechunk
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from storage.errors import InputError, SchemaMismatch, SnapshotNotFound, StoreError
+from storage.files import hash_bytes
+from storage.planes import stack
+from storage.repository import IMAGES, Draft, ImageChange, Store, create_store, find_head, tag_snapshot
+from storage.schema import FAILED, OK, ScoreRow, scores_schema
+from storage.snapshot import Snapshot, make_cube, open_snapshot
+from storage.tables import to_pair_rows, to_score_rows, to_selection_rows, to_table
+
+PAIRS = ("city/01", "forêt 2", "medical.3")
+Draw = Callable[..., dict[str, NDArray[np.uint8]]]
+Publish = Callable[..., str]
+
+
+def read_everything(snapshot: Snapshot) -> dict[str, Any]:
+    """All that a snapshot says, as text and lists that compare."""
+    pair_ids = snapshot.pairs()["pair_id"].to_pylist()
+    return {
+        "manifest": dict(snapshot.manifest),
+        "tables": [repr(table.to_pylist()) for table in (snapshot.pairs(), snapshot.scores(), snapshot.selections())],
+        "hashes": [snapshot.image_hash(pair_id) for pair_id in pair_ids],
+        "pictures": [{name: one.tolist() for name, one in snapshot.pictures(pair_id).items()} for pair_id in pair_ids],
+        "candidates": [{name: one.tolist() for name, one in snapshot.candidates(pair_id).items()} for pair_id in pair_ids],
+    }
+
+
+def test_a_snapshot_holds_what_was_committed(address: str, draw: Draw, publish: Publish) -> None:
+    store = create_store(address)
+    snapshot = open_snapshot(address, publish(store, PAIRS))
+    for pair_id in PAIRS:
+        pictures = draw(pair_id)
+        found = snapshot.pictures(pair_id)
+        assert list(found) == ["a", "b", "winner"]
+        assert all(np.array_equal(found[name], pictures[name]) and found[name].dtype == np.uint8 for name in pictures)
+        assert np.array_equal(snapshot.candidates(pair_id)["average"], pictures["winner"])
+        assert snapshot.image_hash(pair_id) == hash_bytes(stack(pictures)[0].tobytes())
+        assert snapshot.candidate_keys(pair_id) == [f"average/{pair_id}", f"gff/{pair_id}"]
+        assert snapshot.winner_of(pair_id) == "average"
+    assert [row.pair_id for row in to_pair_rows(snapshot.pairs())] == list(PAIRS)
+    assert [(row.method, row.status) for row in to_score_rows(snapshot.scores())] == [("average", OK), ("gff", FAILED)] * 3
+    assert [row.content_key for row in to_selection_rows(snapshot.selections())] == [f"average/{pair_id}" for pair_id in PAIRS]
+    assert snapshot.scores(["method", "ssim"]).column_names == ["method", "ssim"]
+    assert snapshot.manifest["seed"] == 0
+
+
+def test_an_older_snapshot_stays_as_it_was(address: str, publish: Publish) -> None:
+    store = create_store(address)
+    first = publish(store, PAIRS)
+    tag_snapshot(store, "v1", first)
+    held = open_snapshot(address, "v1")
+    before = read_everything(held)
+    publish(store, (*PAIRS, "new"), seed=1)
+    assert read_everything(held) == before
+    assert read_everything(open_snapshot(address, "v1")) == before
+    assert read_everything(open_snapshot(address, first)) == before
+    assert read_everything(open_snapshot(address)) != before
+
+
+def test_a_snapshot_cannot_be_written(store: Store, publish: Publish) -> None:
+    snapshot = open_snapshot(store.address, publish(store, PAIRS))
+    with pytest.raises(icechunk.IcechunkError, match="read-only"):
+        snapshot.root.attrs["manifest"] = {}
+
+
+def test_images_are_read_without_our_code(store: Store, tmp_path: Path, draw: Draw, publish: Publish) -> None:
+    tag_snapshot(store, "v1", publish(store, PAIRS))
+    plain = icechunk.Repository.open(icechunk.local_filesystem_storage(str(tmp_path / "store" / "repository")))
+    root = zarr.open_group(plain.readonly_session(tag="v1").store, mode="r")
+    group = root["images"]
+    assert isinstance(group, zarr.Group)
+    arrays = {str(array.attrs["pair_id"]): array for array in group.array_values()}
+    assert sorted(arrays) == sorted(PAIRS)
+    for pair_id, array in arrays.items():
+        pictures = draw(pair_id)
+        assert array.attrs["planes"] == ["a.grey", "b.grey", "winner.red", "winner.green", "winner.blue"]
+        assert array.metadata.to_dict()["dimension_names"] == ("plane", "y", "x")
+        np.testing.assert_array_equal(array[:], np.stack([pictures["a"], pictures["b"], *np.moveaxis(pictures["winner"], 2, 0)]))
+
+
+def test_images_are_read_by_xarray(store: Store, draw: Draw, publish: Publish) -> None:
+    publish(store, ["street"])
+    session = store.repository.readonly_session("main")
+    opened = xr.open_zarr(session.store, group="images", consolidated=False)
+    assert opened["street"].dims == ("plane", "y", "x")
+    np.testing.assert_array_equal(opened["street"][0].to_numpy(), draw("street")["a"])
+
+
+def test_tables_are_read_without_our_code(store: Store, tmp_path: Path, publish: Publish) -> None:
+    manifest = open_snapshot(store.address, publish(store, PAIRS)).manifest
+    tables = {name: pq.read_table(tmp_path / "store" / one["path"]) for name, one in manifest["tables"].items()}
+    assert {name: table.num_rows for name, table in tables.items()} == {"pairs": 3, "scores": 6, "selections": 3}
+    assert tables["scores"]["ssim"].to_pylist() == [1, None, 1.125, None, 1.25, None]
+    assert json.dumps(manifest)
+
+
+def test_the_cube_holds_every_score(store: Store, publish: Publish) -> None:
+    cube = open_snapshot(store.address, publish(store, PAIRS)).cube()
+    assert cube["score"].dims == ("pair", "method", "metric")
+    assert [cube[name].to_numpy().tolist() for name in ("pair", "method", "metric")] == [sorted(PAIRS), ["average", "gff"], ["ssim", "vif"]]
+    assert cube["score"].sel({"method": "average", "metric": "ssim"}).to_numpy().tolist() == [1, 1.125, 1.25]
+    assert np.isnan(cube["score"].sel(metric="vif")).all()
+    assert np.isnan(cube["score"].sel({"method": "gff"})).all()
+    assert cube["status"].sel(pair="forêt 2").to_numpy().tolist() == [OK, FAILED]
+    assert cube["seconds"].sel({"method": "average"}).to_numpy().tolist() == [0.5] * 3
+
+
+def test_a_cube_has_holes_where_a_pair_lacks_a_method() -> None:
+    rows = [
+        ScoreRow(pair_id=pair_id, method=method, version="1", content_key="k", status=OK, scores={"ssim": score, "vif": -score})
+        for pair_id, method, score in (("q", "pca", 1.0), ("p", "tif", 2.0), ("p", "gff", 3.0))
+    ]
+    cube = make_cube(to_table(rows, scores_schema(("ssim", "vif"))))
+    expected = [[[3.0, -3.0], [np.nan, np.nan], [2.0, -2.0]], [[np.nan, np.nan], [1.0, -1.0], [np.nan, np.nan]]]
+    np.testing.assert_array_equal(cube["score"].to_numpy(), expected)
+    assert cube["status"].to_numpy().tolist() == [[OK, "", OK], ["", OK, ""]]
+
+
+def test_a_cube_of_nothing_is_empty() -> None:
+    cube = make_cube(to_table([], scores_schema(("ssim",))))
+    assert dict(cube.sizes) == {"pair": 0, "method": 0, "metric": 1}
+
+
+def test_an_unknown_pair_is_told(store: Store, publish: Publish) -> None:
+    snapshot = open_snapshot(store.address, publish(store, PAIRS))
+    for read in (snapshot.pictures, snapshot.winner_of, snapshot.image_hash):
+        with pytest.raises(
+            InputError, match=f"snapshot {snapshot.id} holds no image of pair 'city/02'; `fusion-prior pairs` lists every pair"
+        ):
+            read("city/02")
+    assert snapshot.candidates("city/02") == {}
+    assert snapshot.candidate_keys("city/02") == []
+
+
+def test_a_snapshot_without_any_pair_opens(store: Store, publish: Publish) -> None:
+    snapshot = open_snapshot(store.address, publish(store, []))
+    assert snapshot.pairs().num_rows == snapshot.scores().num_rows == snapshot.selections().num_rows == 0
+    with pytest.raises(InputError, match="holds no image"):
+        snapshot.pictures("p")
+
+
+def test_a_folder_that_is_no_store_is_told_how_to_make_one(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no store")
+    with pytest.raises(StoreError, match=f"there is no store at {tmp_path}; make one with: fusion-prior build --store {tmp_path}"):
+        open_snapshot(str(tmp_path))
+
+
+def test_a_name_that_is_nothing_is_told(store: Store, publish: Publish) -> None:
+    publish(store, PAIRS)
+    with pytest.raises(SnapshotNotFound, match="no snapshot 'v2'"):
+        open_snapshot(store.address, "v2")
+
+
+def test_a_commit_that_no_build_made_is_no_snapshot(store: Store) -> None:
+    session = store.repository.writable_session("main")
+    zarr.open_group(session.store, mode="a").attrs["note"] = "by hand"
+    session.commit("by hand")
+    with pytest.raises(StoreError, match="was not made by a build: it has no manifest"):
+        open_snapshot(store.address)
+
+
+def test_a_lost_table_does_not_hide_the_pictures(store: Store, draw: Draw, publish: Publish) -> None:
+    snapshot = open_snapshot(store.address, publish(store, PAIRS))
+    store.files.write(snapshot.manifest["tables"]["scores"]["path"], b"rubbish")
+    with pytest.raises(SchemaMismatch, match="restore the file from a backup"):
+        snapshot.scores()
+    assert np.array_equal(snapshot.pictures(PAIRS[0])["a"], draw(PAIRS[0])["a"])
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-1])], ids=["lost", "cut"])
+def test_a_damaged_chunk_is_never_read_as_black(store: Store, tmp_path: Path, damage: Callable[[Path], object]) -> None:
+    draft = Draft(store, find_head(store))
+    draft.put(IMAGES, "p", ImageChange(np.full((3, 64, 64), 7, np.uint8), ["a.grey", "b.grey", "winner.grey"], {"winner": "average"}))
+    draft.commit("one", {}, {})
+    for chunk in (tmp_path / "store" / "repository" / "chunks").iterdir():
+        damage(chunk)
+    with pytest.raises(StoreError, match=r"images/p cannot be read .*restore the store from a backup") as caught:
+        open_snapshot(store.address).pictures("p")
+    assert "\n" not in str(caught.value)
