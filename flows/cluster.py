@@ -109,7 +109,7 @@ def count_workers(client: Client) -> int:
 
 def _connect(scheduler: str) -> "contextlib.AbstractContextManager[Any]":
     try:
-        return Client(scheduler, timeout="20s")
+        return Client(scheduler, timeout="10s")
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"no Dask scheduler answers at {scheduler} ({reason}); start one with: dask scheduler --host 127.0.0.1") from None

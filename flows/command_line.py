@@ -80,6 +80,8 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the pairs, the methods, the time and the disk space.")] = False,
 ) -> None:
     """Fuse, score and select, and keep the best of every pair as one snapshot; the last line is its id."""
+    from storage.schema import check_tag_name
+
     asked = {
         "a": a,
         "b": b,
@@ -93,11 +95,17 @@ def build(
         "keep": keep,
         "recipe": recipe,
     }
+    if tag:
+        check_tag_name(tag)
     if dry_run:
         _estimate(asked, store, workers, scheduler)
         return
     run = _build_with_prefect if engine is Engine.prefect else _build_plainly
-    snapshot_id = run(asked, {"store": store, "tag": tag, "workers": workers, "scheduler": scheduler, "retry_failed": retry_failed})
+    try:
+        snapshot_id = run(asked, {"store": store, "tag": tag, "workers": workers, "scheduler": scheduler, "retry_failed": retry_failed})
+    except KeyboardInterrupt:
+        print("stopped; what is finished is kept: run the same command again to resume", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     from flows.output import print_summary
     from flows.summary import summarise
     from storage.snapshot import open_snapshot
@@ -249,9 +257,6 @@ def main() -> None:
     except FusionPriorError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(REFUSED)
-    except KeyboardInterrupt:
-        print("stopped; what is finished is kept: run the same command again to resume", file=sys.stderr)
-        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         # whoever read our answer has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

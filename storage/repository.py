@@ -12,7 +12,6 @@ two processes commit at once, so every commit and every tag is made under the pu
 
 import contextlib
 import logging
-import re
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +24,13 @@ from filelock import FileLock, Timeout
 from storage.errors import CommitConflict, InputError, SnapshotNotFound, StoreError
 from storage.files import Files, Location, parse_location
 from storage.planes import Planes
+from storage.schema import check_tag_name
 
 MAIN = "main"
 IMAGES = "images"
 CANDIDATES = "candidates"
 MANIFEST = "manifest"
 REPOSITORY = "repository"
-TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 logger = logging.getLogger(__name__)
 icechunk.set_logs_filter("error")  # its warnings go to stdout, which belongs to the answer
@@ -223,8 +222,7 @@ def check_tag(store: Store, name: str, snapshot: str | None) -> None:
     """
     if name == MAIN:
         raise InputError(f"tag {name!r} would hide the branch {MAIN!r}, which is always the newest snapshot; choose another name")
-    if not TAG_NAME.fullmatch(name):
-        raise InputError(f"tag {name!r} is not a valid name; use letters, digits, '.', '_' and '-', beginning with a letter or digit")
+    check_tag_name(name)
     if name in store.repository.list_tags() and store.repository.lookup_tag(name) != snapshot:
         named = store.repository.lookup_tag(name)
         raise InputError(f"tag {name!r} already names snapshot {named} in {store.address}, and tags never move; choose another name")

@@ -4,13 +4,17 @@
 that has a winner. Rows are frozen dataclasses on the way in and Arrow tables everywhere else.
 """
 
+import re
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
 
+from storage.errors import InputError
+
 SCHEMA_VERSION = 1
+TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 # Tasks a pair can belong to.
 TASKS = ("infrared-visible", "medical", "multi-focus", "multi-exposure")
@@ -160,3 +164,9 @@ def to_record(row: PairRow | ScoreRow | SelectionRow) -> dict[str, Any]:
     """A row as a flat record, metrics as columns."""
     record = {one.name: getattr(row, one.name) for one in fields(row) if one.name != "scores"}
     return record | (row.scores if isinstance(row, ScoreRow) else {})
+
+
+def check_tag_name(name: str) -> None:
+    """Refuse a name that no tag can have; raises InputError."""
+    if not TAG_NAME.fullmatch(name):
+        raise InputError(f"tag {name!r} is not a valid name; use letters, digits, '.', '_' and '-', beginning with a letter or digit")

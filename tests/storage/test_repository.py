@@ -10,6 +10,7 @@ import icechunk
 import numpy as np
 import pytest
 import zarr
+from filelock import FileLock, Timeout
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -397,7 +398,10 @@ def test_the_build_lock_passes_on_when_its_holder_is_killed(store: Store) -> Non
         with start("hold_lock.py", store.address) as waiter:
             assert listen(waiter) == f"another build of {store.address} is running; waiting for it to end"
             holder.kill()
+            holder.wait()
             assert listen(waiter) == "holds the lock"
+            with pytest.raises(Timeout):
+                FileLock(Path(store.address) / "build.lock").acquire(timeout=0)
             speak(waiter)
             assert listen(waiter) == "let go"
 

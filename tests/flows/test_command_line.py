@@ -1,0 +1,301 @@
+"""The command line as a person or a script would use it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from distributed import Client
+
+from flows.build import build
+from flows.recipe import Recipe
+from prior.pictures import read_picture, write_png
+from storage.errors import SnapshotNotFound, StoreError
+from storage.snapshot import open_snapshot
+from storage.tables import to_score_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+
+PLUG_IN = """Metadata-Version: 2.1
+Name: troublesome
+Version: 1
+"""
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the troublesome methods are an installed plug-in."""
+    about = tmp_path / "plug_in" / "troublesome-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(PLUG_IN)
+    (about / "entry_points.txt").write_text("[fusion_prior.methods]\ntroublesome = troublesome_methods\n")
+    path = os.pathsep.join(map(str, (ROOT, HERE, about.parent)))
+    return os.environ | {"PYTHONPATH": path, "PREFECT_HOME": str(tmp_path / "prefect"), "COLUMNS": "200"}
+
+
+def start(environment: dict[str, str], *arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "flows.command_line", *map(str, arguments)]
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(environment["PREFECT_HOME"]).parent
+    )
+
+
+def call(environment: dict[str, str], *arguments: object) -> tuple[int, str, str]:
+    process = start(environment, *arguments)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def store(tmp_path: Path, client: Client, ask: Callable[..., Recipe]) -> str:
+    """A store with one snapshot, tagged v1: three pairs, four methods, one of which fails."""
+    address = str(tmp_path / "store")
+    build(ask(methods=["average", "maximum", "tif", "raises"]), address, client, tag="v1")
+    return address
+
+
+def test_build_with_the_flow_ends_with_the_id_alone_on_stdout(
+    environment: dict[str, str], make_pairs: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    folders = make_pairs(3)
+    arguments = ("build", "--a", folders["a"], "--b", folders["b"], "--methods", "average,tif", "--store", tmp_path / "s", "--tag", "v1")
+    code, out, err = call(environment, *arguments)
+    assert code == 0, err
+    assert out.strip() == open_snapshot(str(tmp_path / "s"), "v1").id
+    assert "Wins by diff-if" in err and "3 of 3 pairs have a winner" in err and "Traceback" not in err
+    again = call(environment, *arguments, "--engine", "plain")
+    assert again[:2] == (0, out) and "nothing to do" in again[2]
+
+
+def test_dry_run_tells_what_would_be_done_and_leaves_nothing(
+    environment: dict[str, str], make_pairs: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    folders = make_pairs(3)
+    code, out, err = call(environment, "build", "--a", folders["a"], "--b", folders["b"], "--dry-run", "--store", tmp_path / "s")
+    assert code == 0, err
+    assert "pairs: 3, usable: 3" in out and "candidates to evaluate: 24" in out and "time: about" in out and "disk: about 0 MB" in out
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_winners_scores_and_pairs_print_rows(environment: dict[str, str], store: str, form: str) -> None:
+    for command, count, word in (("winners", 3, "runner_up"), ("scores", 12, "no light at all"), ("pairs", 3, "shift_confidence")):
+        code, out, err = call(environment, command, "--store", store, "--snapshot", "v1", "--format", form)
+        assert code == 0, err
+        assert word in out
+        if form == "json":
+            assert len(json.loads(out)) == count
+        elif form == "csv":
+            assert len(out.splitlines()) == count + 1
+
+
+def test_winners_tells_how_many_would_be_others_under_balanced(environment: dict[str, str], store: str) -> None:
+    code, out, err = call(environment, "winners", "--store", store, "--criterion", "qabf", "--format", "json")
+    rows = json.loads(out)
+    assert code == 0 and set(rows[0]) == {"pair_id", "method", "value", "runner_up", "margin", "flags", "balanced"}
+    different = sum(row["method"] != row["balanced"] for row in rows)
+    assert f"{different} of 3 winners would be others under `balanced`" in err
+
+
+def test_score_of_the_exported_winner_is_the_score_in_the_table(environment: dict[str, str], store: str, tmp_path: Path) -> None:
+    snapshot = open_snapshot(store)
+    paths = {name: tmp_path / f"{name}.png" for name in ("a", "b", "winner")}
+    for name, picture in snapshot.pictures("p00").items():
+        write_png(paths[name], picture)
+    code, out, _ = call(environment, "score", *paths.values(), "--format", "json")
+    winner = next(row for row in to_score_rows(snapshot.scores()) if (row.pair_id, row.method) == ("p00", snapshot.winner_of("p00")))
+    assert code == 0 and json.loads(out) == {"scores": winner.scores}
+
+
+def test_fuse_writes_the_candidate_of_a_build(environment: dict[str, str], store: str, tmp_path: Path) -> None:
+    code, out, err = call(
+        environment, "fuse", "--method", "tif", tmp_path / "ir" / "p00.png", tmp_path / "vis" / "p00.png", tmp_path / "f.png"
+    )
+    assert code == 0, err
+    assert out.strip() == str(tmp_path / "f.png") and read_picture(tmp_path / "f.png").pixels.shape == (56, 64)
+
+
+def test_show_draws_sources_and_best_candidates(environment: dict[str, str], store: str, tmp_path: Path) -> None:
+    code, _, err = call(environment, "show", "p00", "--store", store, "--out", tmp_path / "sheet.png")
+    assert code == 0, err
+    sheet = read_picture(tmp_path / "sheet.png").pixels
+    assert sheet.shape[1] > 1200 and np.unique(sheet).size > 100
+
+
+def test_lists_of_methods_and_metrics_name_what_there_is(environment: dict[str, str]) -> None:
+    for command, names in (("methods", ("gff", "wavelet", "tif")), ("metrics", ("ssim", "vif", "qabf"))):
+        code, out, _ = call(environment, command, "--format", "json")
+        rows = {row["name"]: row for row in json.loads(out)}
+        assert code == 0 and all(rows[name]["reference"] for name in names)
+
+
+def test_recipe_example_passes_its_own_check(environment: dict[str, str], tmp_path: Path) -> None:
+    code, out, _ = call(environment, "recipe", "example")
+    (tmp_path / "recipe.toml").write_text(out)
+    checked = call(environment, "recipe", "check", tmp_path / "recipe.toml")
+    assert code == 0 and checked[0] == 0 and "valid recipe" in checked[2]
+    (tmp_path / "recipe.toml").write_text(out.replace("keep =", "kept ="))
+    refused = call(environment, "recipe", "check", tmp_path / "recipe.toml")
+    assert refused[0] == 2 and "kept" in refused[2] and "Traceback" not in refused[2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("winners", "--store", "nowhere"), "make one with: fusion-prior build --store nowhere"),
+        (("build", "--a", "nowhere", "--b", "nothing"), "is not a folder"),
+        (("build", "--a", "nowhere"), "give a and b"),
+        (("build", "--methods", "gfff"), "did you mean gff?"),
+        (("build", "--criterion", "__import__('os')"), "cannot stand in a criterion"),
+        (("build", "--criterion", "2*sim"), "did you mean ssim"),
+        (("build", "--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler answers"),
+        (("build", "--store", "ftp://x/y"), "is not an address of a store"),
+        (("build", "--tag", "a/b"), "is not a valid name"),
+        (("build", "--a", "x", "--b", "y", "--task", "underwater"), "underwater"),
+        (("score", "x.png", "y.png", "z.png"), "x.png"),
+        (("fuse", "--method", "nothing", "x.png", "y.png", "z.png"), "unknown method 'nothing'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(environment: dict[str, str], arguments: tuple[str, ...], words: str) -> None:
+    engine = ("--engine", "plain") if arguments[0] == "build" else ()
+    code, out, err = call(environment, *arguments, *engine)
+    assert (code, out) == (2, "") and words in err and "Traceback" not in err
+    assert err.count("error: ") == 1 and err.strip().count("\n") == 0
+
+
+def test_a_wrong_request_to_the_flow_is_refused_before_any_server_starts(environment: dict[str, str]) -> None:
+    code, out, err = call(environment, "build", "--criterion", "2*sim", "--engine", "prefect")
+    assert (code, out) == (2, "") and err.count("\n") == 1
+
+
+def test_an_error_inside_the_flow_is_told_once(
+    environment: dict[str, str], make_pairs: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    folders = make_pairs(2)
+    code, out, err = call(
+        environment,
+        "build",
+        "--a",
+        folders["a"],
+        "--b",
+        folders["b"],
+        "--methods",
+        "raises,returns_nan",
+        "--store",
+        tmp_path / "s",
+        "--workers",
+        1,
+    )
+    assert (code, out) == (2, "") and "4 of 4 live candidates failed" in err and "Traceback" not in err
+
+
+# Interruptions.
+
+
+@pytest.fixture
+def slow_recipe(tmp_path: Path, make_pairs: Callable[..., dict[str, str]]) -> Path:
+    """A recipe for eight pairs with a method that takes a second and keeps a log of its calls."""
+    folders = make_pairs(8)
+    path = tmp_path / "slow.toml"
+    path.write_text(
+        f'methods = ["average", "counted"]\n[parameters.counted]\nlog = "{tmp_path / "log"}"\npause = 1.0\n'
+        f'[[source]]\na = "{folders["a"]}"\nb = "{folders["b"]}"\n'
+    )
+    return path
+
+
+def wait_for_lines(path: Path, count: int) -> None:
+    for _ in range(600):
+        if path.exists() and len(path.read_text().splitlines()) >= count:
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{path} never had {count} lines")
+
+
+def wait_until_gone(pids: list[int]) -> list[int]:
+    for _ in range(300):
+        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE]
+        if not alive:
+            return []
+        time.sleep(0.1)
+    return alive
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_build_that_was_ended_goes_on_with_what_is_missing(
+    environment: dict[str, str], slow_recipe: Path, tmp_path: Path, how: int
+) -> None:
+    store, log = str(tmp_path / "s"), tmp_path / "log"
+    arguments = ("build", "--recipe", slow_recipe, "--store", store, "--engine", "plain", "--workers", 2)
+    process = start(environment, *arguments)
+    wait_for_lines(log, 5)
+    children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
+    process.send_signal(how)
+    _, err = process.communicate(timeout=60)
+    if how == signal.SIGINT:
+        assert process.returncode == 130 and "run the same command again to resume" in err and "Traceback" not in err
+    assert wait_until_gone(children) == [], "no worker outlives its build"
+    with pytest.raises((SnapshotNotFound, StoreError)):
+        open_snapshot(store)
+    calls = len(log.read_text().splitlines())
+    code, out, err = call(environment, *arguments)
+    assert code == 0, err
+    assert out.strip() == open_snapshot(store).id and open_snapshot(store).selections().num_rows == 8
+    finished = calls - 2  # each of the two workers was in one pair, or just between two
+    assert len(log.read_text().splitlines()) <= calls + 8 - finished + 1 < calls + 8, "finished pairs are not done again"
+    assert not list((tmp_path / "s" / "journal").glob("*"))
+
+
+def test_a_running_scheduler_is_used_with_its_workers(environment: dict[str, str], make_pairs: Callable[..., Any], tmp_path: Path) -> None:
+    folders = make_pairs(3)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    port = 18786 + os.getpid() % 1000
+    address = f"tcp://127.0.0.1:{port}"
+    dask = [sys.executable, "-m", "dask"]
+    scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--dashboard-address", "127.0.0.1:0"]
+    worker = [*dask, "worker", address, "--nthreads", "1", "--host", "127.0.0.1", "--dashboard-address", "127.0.0.1:0"]
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+    started = [subprocess.Popen(command, cwd=elsewhere, **silent) for command in (scheduler, worker, worker)]
+    try:
+        time.sleep(3)
+        code, out, err = call(
+            environment,
+            "build",
+            "--a",
+            folders["a"],
+            "--b",
+            folders["b"],
+            "--methods",
+            "average,hangs",
+            "--store",
+            "relative",
+            "--engine",
+            "plain",
+            "--scheduler",
+            address,
+            "--recipe",
+            write_limit(tmp_path),
+        )
+        assert code == 0, err
+        rows = to_score_rows(open_snapshot(str(tmp_path / "relative")).scores())
+        assert out.strip() and {(row.method, row.reason) for row in rows} == {("average", ""), ("hangs", "timeout")}
+    finally:
+        for process in started[::-1]:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def write_limit(folder: Path) -> Path:
+    path = folder / "limit.toml"
+    path.write_text("time_limit = 0.5\n")
+    return path
