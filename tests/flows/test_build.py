@@ -1,6 +1,7 @@
 """The build, end to end on small pairs: what it keeps, what it does again, and what not."""
 
 import math
+import resource
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,23 @@ def test_content_is_the_same_on_one_worker_and_on_two(ask: Ask, client: Client, 
     with open_client(workers=1) as alone:
         one = build(ask(), str(tmp_path / "one"), alone)
     assert read_content(one.snapshot) == read_content(two.snapshot)
+
+
+def test_peak_memory_does_not_grow_with_the_number_of_pairs(ask: Ask, make_pairs: Callable[..., Any], tmp_path: Path) -> None:
+    recipe = ask(methods=["average"])
+    with open_client(workers=1) as alone:
+        peaks = []
+        for count in (20, 50):
+            make_pairs(count, size=(1024, 1024))
+            build(recipe, str(tmp_path / "store"), alone)
+            peaks.append((read_peak(), *alone.run(read_peak).values()))
+    grown = [after - before for before, after in zip(*peaks, strict=True)]
+    assert max(grown) < 40, f"MB of driver and worker; the 30 pairs added hold 90 MB: {peaks}"
+
+
+def read_peak() -> float:
+    """The largest size this process ever had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def test_builds_the_example_pairs_where_no_source_is_named(run: Run, ask: Ask) -> None:
