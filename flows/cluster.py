@@ -22,6 +22,11 @@ RESCUES = 50
 """How often one task is handed out again after Dask has given it up: the next process leaves out what ended the last ones."""
 
 _SETTINGS = {
+    # Memory that is given back to the system after every array must be fetched again for the next: with Dask's own setting half of a
+    # worker's time goes there. One arena and a high threshold keep what a worker has; it is bounded by its largest pair.
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 30,
+    "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 25,
+    "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
     # Some seconds after a worker died, a local cluster closes its nanny for good if the next process is not up at that very moment.
     "distributed.deploy.lost-worker-timeout": "30 days",
 }

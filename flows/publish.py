@@ -1,10 +1,11 @@
 """Publishing: everything a build has finished becomes one snapshot, is read back as a reader would, and gets its tag."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.plan import PairPlan, Plan, choose, holds_image
 from flows.recipe import Recipe
@@ -33,6 +34,12 @@ from storage.schema import (
 )
 from storage.snapshot import Snapshot, read_snapshot
 from storage.tables import TableReference, to_selection_rows, to_table, write_table
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = 4
+"""Images written or read back at once."""
 
 LIBRARIES = ("fusion-prior", "numpy", "scipy", "opencv-python-headless", "numba", "PyWavelets", "pillow", "zarr", "icechunk", "pyarrow")
 
@@ -64,17 +71,22 @@ def publish(recipe: Recipe, store: Store, plan: Plan) -> Snapshot:
     finished = [_finish(one, plan, recipe.keep) for one in plan.pairs]
     check_failures(finished, recipe.max_failures)
     draft = Draft(store, plan.past.snapshot.id if plan.past.snapshot else find_head(store))
-    for one in finished:
-        if one.changed:
-            _put_images(store, draft, one, plan)
+    changed = [one for one in finished if one.changed]
+    _do_all(lambda one: _put_images(store, draft, one, plan), changed)
     _delete_others(draft, finished, plan, recipe.keep)
     manifest = make_manifest(recipe, plan, write_tables(store, plan, finished, recipe.metric_names()), count(plan, finished))
     counts = manifest["counts"]
     message = f"{counts['selections']} of {counts['pairs']} pairs, {counts['candidates']} candidates, by {plan.policy.criterion.name}"
     snapshot = read_snapshot(store, draft.commit(message, manifest, {"build_key": plan.build_key, **counts}))
-    _check(snapshot, [one.pair_id for one in finished if one.changed])
+    _check(snapshot, [one.pair_id for one in changed])
     _forget(store, plan, finished)
     return snapshot
+
+
+def _do_all(function: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+    """`function` of every task, some at once: reading, hashing and writing leave the interpreter free."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        return list(pool.map(function, tasks))
 
 
 def _finish(one: PairPlan, plan: Plan, keep: str) -> Finished:
@@ -204,7 +216,8 @@ def make_manifest(recipe: Recipe, plan: Plan, references: Mapping[str, TableRefe
 def _check(snapshot: Snapshot, pair_ids: Sequence[str]) -> None:
     """Read every new image back: a chunk that is missing reads as black without an error, so hashes are compared."""
     hashes = {row.pair_id: row.image_hash for row in to_selection_rows(snapshot.selections())}
-    wrong = [pair_id for pair_id in pair_ids if snapshot.image_hash(pair_id) != hashes[pair_id]]
+    found = _do_all(snapshot.image_hash, pair_ids)
+    wrong = [pair_id for pair_id, digest in zip(pair_ids, found, strict=True) if digest != hashes[pair_id]]
     if wrong:
         raise StoreError(
             f"snapshot {snapshot.id} does not read back what was written for {', '.join(wrong[:5])}; it was not tagged; build again"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prior import evaluate, registry
-from prior.arrays import Picture
+from prior.arrays import Picture, luma
 from prior.evaluate import Scene
 from prior.pictures import MIN_SIDE, read_picture
 from storage.errors import InputError
@@ -34,7 +34,7 @@ def score_files(a: Path, b: Path, fused: Path, metrics: Sequence[str]) -> tuple[
     picture = read_picture(fused).pixels
     if picture.shape[:2] != scene.a.shape:
         raise InputError(f"{fused} is {_size(picture.shape)}, its sources are {_size(scene.a.shape)}; scores need equal sizes")
-    return evaluate.score(picture, scene, judges)
+    return evaluate.score(luma(picture), scene, judges)
 
 
 def _read_scene(a: Path, b: Path) -> Scene:

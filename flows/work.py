@@ -1,21 +1,18 @@
 """What runs on a Dask worker: one pair at a time, from its files to its journal entry.
 
 A worker process has one thread, and the clock of a method is the process's own: when time runs out the process notes the method and
-ends itself, Dask gives the pair to another process, and that one leaves the method out. The same note tells the next process
-which method the last one died in; a method that took two processes with it is left out as well.
+ends itself, Dask gives the pair to another process, and that one leaves the method out. A process that finds that the last one died
+in this pair notes every method before it begins; the method in which it dies too is left out by the next.
 """
 
-import contextlib
 import functools
-import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 
+from flows.watch import Watch
 from prior import evaluate, registry
 from prior.arrays import Picture
 from prior.evaluate import Candidate, Scene
@@ -26,17 +23,7 @@ from prior.select import Policy, select
 from storage import journal
 from storage.errors import InputError
 from storage.files import Files, parse_location
-from storage.journal import Note
 from storage.schema import FAILED, OK, ScoreRow
-
-TIMED_OUT = 124
-"""Exit status of a worker that ended itself, as of the command `timeout`."""
-
-GRACE = 5.0
-"""Seconds after which the system ends a process that could not end itself, because a method never let go of the interpreter."""
-
-DEATHS = 2
-"""A method that was running this often when its process died is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +84,13 @@ def run_pair(task: PairTask) -> PairDone:
     files = Files(parse_location(task.store))
     if journal.has_entry(files, task.key):
         return PairDone(task.ref.pair_id)
-    note = _take_up(files, task.key)
     try:
         a, b = load(task.ref)
     except (InputError, OSError) as error:
         return PairDone(task.ref.pair_id, problem=(getattr(error, "code", "unreadable"), str(error)))
     scene = evaluate.prepare(task.ref.pair_id, a, b)
-    rows, pictures = _evaluate_candidates(task, scene, files, note)
+    with Watch(files, task.key) as watch:
+        rows, pictures = _evaluate_candidates(task, scene, watch)
     winner = select(scene.pair_id, rows.values(), task.policy)
     kept = {"a": a, "b": b, "winner": pictures[winner.method]} if winner else {}
     candidates = pictures if task.keep == "all" else {}
@@ -112,7 +99,7 @@ def run_pair(task: PairTask) -> PairDone:
     return PairDone(scene.pair_id, len(new), sum(row.status == FAILED for row in new))
 
 
-def _evaluate_candidates(task: PairTask, scene: Scene, files: Files, note: Note) -> tuple[dict[str, ScoreRow], dict[str, Picture]]:
+def _evaluate_candidates(task: PairTask, scene: Scene, watch: Watch) -> tuple[dict[str, ScoreRow], dict[str, Picture]]:
     """Every candidate's row, and the pictures that are kept, by method."""
     metrics = evaluate.find_metrics(task.metrics)
     rows: dict[str, ScoreRow] = {one.blank.method: task.known[one.blank.content_key] for one in _known(task)}
@@ -122,12 +109,12 @@ def _evaluate_candidates(task: PairTask, scene: Scene, files: Files, note: Note)
         known = rows.get(method)
         if known is not None and (task.keep != "all" or known.status != OK):
             continue
-        row, picture = _evaluate_candidate(one, scene, metrics if known is None else (), files, task.key, note)
+        row, picture = _evaluate_candidate(one, scene, metrics if known is None else (), watch)
         rows[method] = row if known is None or row.status != OK else known
         if picture is not None:
             pictures[method] = picture
         _drop_losers(task, scene, rows, pictures)
-    _produce_winner(task, scene, rows, pictures, files, note)
+    _produce_winner(task, scene, rows, pictures, watch)
     return dict(sorted(rows.items())), pictures
 
 
@@ -143,34 +130,30 @@ def _drop_losers(task: PairTask, scene: Scene, rows: Mapping[str, ScoreRow], pic
             del pictures[method]
 
 
-def _produce_winner(
-    task: PairTask, scene: Scene, rows: dict[str, ScoreRow], pictures: dict[str, Picture], files: Files, note: Note
-) -> None:
+def _produce_winner(task: PairTask, scene: Scene, rows: dict[str, ScoreRow], pictures: dict[str, Picture], watch: Watch) -> None:
     """Make the picture of a winner whose scores were known; one that fails now has a failed row, and the next best is tried."""
     tasks = {one.blank.method: one for one in task.candidates}
     while (winner := select(scene.pair_id, rows.values(), task.policy)) and winner.method not in pictures:
-        row, picture = _evaluate_candidate(tasks[winner.method], scene, (), files, task.key, note)
+        row, picture = _evaluate_candidate(tasks[winner.method], scene, (), watch)
         if picture is None:
             rows[winner.method] = row
         else:
             pictures[winner.method] = picture
 
 
-def _evaluate_candidate(
-    one: CandidateTask, scene: Scene, metrics: tuple[Metric, ...], files: Files, key: str, note: Note
-) -> tuple[ScoreRow, Picture | None]:
+def _evaluate_candidate(one: CandidateTask, scene: Scene, metrics: tuple[Metric, ...], watch: Watch) -> tuple[ScoreRow, Picture | None]:
     method = one.blank.method
     who = f"{method} on {scene.pair_id}"
-    if method in note.timeouts:
+    if method in watch.note.timeouts:
         return evaluate.fail(one.blank, "timeout", f"{who} ran longer than {one.limit:g} s; raise its time limit or leave it out"), None
-    if note.deaths.get(method, 0) >= DEATHS:
+    if method in watch.note.deadly:
         cause = "a crash, too little memory, or a hang that nothing interrupts"
-        return evaluate.fail(one.blank, "killed", f"{who} took {DEATHS} worker processes with it ({cause}); leave it out"), None
+        return evaluate.fail(one.blank, "killed", f"{who} took two worker processes with it ({cause}); leave it out"), None
     if one.file is not None:
         return evaluate.evaluate(scene, one.blank, functools.partial(_read_published, one.file, scene), metrics)
 
     def produce() -> Candidate:
-        with _clock(files, key, replace(note, running=method), one.limit):
+        with watch.limit(method, one.limit):
             return evaluate.fuse(registry.find_method(method), scene, one.parameters)
 
     return evaluate.evaluate(scene, one.blank, produce, metrics)
@@ -181,32 +164,3 @@ def _read_published(file: PublishedFile, scene: Scene) -> Candidate:
     height, width = scene.a.shape
     picture = load_published(file, (height, width))
     return Candidate(picture, time.perf_counter() - started, 0.0, "published")
-
-
-def _take_up(files: Files, key: str) -> Note:
-    """The note of a pair whose last process, if there was one, died in the method it names."""
-    note = journal.read_note(files, key)
-    if not note.running:
-        return note
-    deaths = {**note.deaths, note.running: note.deaths.get(note.running, 0) + 1}
-    return Note(deaths=deaths, timeouts=note.timeouts)
-
-
-@contextlib.contextmanager
-def _clock(files: Files, key: str, note: Note, limit: float) -> Iterator[None]:
-    """End this process when the block runs longer than `limit` seconds."""
-    journal.write_note(files, key, note)
-
-    def end() -> None:
-        journal.write_note(files, key, Note("", note.deaths, (*note.timeouts, note.running)))
-        os._exit(TIMED_OUT)
-
-    timer = threading.Timer(limit, end)
-    timer.daemon = True
-    timer.start()
-    signal.setitimer(signal.ITIMER_REAL, limit + GRACE)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        timer.cancel()

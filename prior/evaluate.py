@@ -111,13 +111,18 @@ def check_image(image: object, shape: tuple[int, ...], who: str) -> Image:
     return image
 
 
-def score(picture: Picture, scene: Scene, metrics: Sequence[Metric]) -> tuple[dict[str, float], tuple[str, ...]]:
+def score(candidate: Picture, scene: Scene, metrics: Sequence[Metric]) -> tuple[dict[str, float], tuple[str, ...]]:
     """Judge one candidate by every metric.
+
+    Args:
+        candidate: its 8-bit luma.
+        scene: its pair.
+        metrics: the judges.
 
     Returns:
         Every metric's number, nan where it is undefined; and a sentence for each metric that failed, which is undefined too.
     """
-    fused = Fused(luma(picture), scene.sources)
+    fused = Fused(candidate, scene.sources)
     scores, problems = {}, []
     for metric in metrics:
         try:
@@ -129,11 +134,10 @@ def score(picture: Picture, scene: Scene, metrics: Sequence[Metric]) -> tuple[di
     return scores, tuple(problems)
 
 
-def is_copy(picture: Picture, scene: Scene) -> bool:
-    """Whether a candidate differs from one of its sources by less than one grey level on average."""
-    fused = luma(picture)
-    pixels = fused.size * COPY_LEVELS
-    return any(cv2.norm(fused, source, cv2.NORM_L1) < pixels for source in (scene.sources.a, scene.sources.b))
+def is_copy(candidate: Picture, scene: Scene) -> bool:
+    """Whether a candidate's 8-bit luma differs from a source's by less than one grey level on average."""
+    pixels = candidate.size * COPY_LEVELS
+    return any(cv2.norm(candidate, source, cv2.NORM_L1) < pixels for source in (scene.sources.a, scene.sources.b))
 
 
 def evaluate(scene: Scene, blank: ScoreRow, produce: Callable[[], Candidate], metrics: Sequence[Metric]) -> tuple[ScoreRow, Picture | None]:
@@ -153,12 +157,13 @@ def evaluate(scene: Scene, blank: ScoreRow, produce: Callable[[], Candidate], me
     except CandidateError as error:
         return fail(blank, error.code, str(error)), None
     started = time.perf_counter()
-    scores, problems = score(candidate.picture, scene, metrics)
+    judged = luma(candidate.picture)
+    scores, problems = score(judged, scene, metrics)
     row = replace(
         blank,
         status=OK,
         message="; ".join(problems),
-        flags=(COPY_OF_SOURCE,) if is_copy(candidate.picture, scene) else (),
+        flags=(COPY_OF_SOURCE,) if is_copy(judged, scene) else (),
         chroma=candidate.chroma,
         seconds=candidate.seconds,
         judge_seconds=time.perf_counter() - started,

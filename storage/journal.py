@@ -1,7 +1,7 @@
 """The journal: what a build has finished and not yet published, pair by pair, so that a killed build loses nothing.
 
 A pair's entry is its score rows in Parquet and its pictures as `.npy` beside them. The pictures are written first: an entry is there
-when its rows are. A note says which method a pair is in, so that the next process knows where the last one died.
+when its rows are. A note says where a pair's evaluation stands, so that the next process knows that the last one died, and in what.
 Entries are found by key, and a key covers everything that made the entry, so a stale entry is never taken for a fresh one.
 An entry that a failing disk or an older version left unreadable is deleted, and its pair is done again.
 """
@@ -10,7 +10,7 @@ import io
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -53,10 +53,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Where a pair's evaluation stands: the method it is in, how often the process died in each, which ran out of time."""
+    """Where a pair's evaluation stands.
 
+    Attributes:
+        begun: a process is at it, or died at it.
+        running: the method that process was in, if it was careful enough to say so.
+        deadly: methods that took processes with them.
+        timeouts: methods that ran out of time.
+    """
+
+    begun: bool = False
     running: str = ""
-    deaths: Mapping[str, int] = field(default_factory=dict)
+    deadly: tuple[str, ...] = ()
     timeouts: tuple[str, ...] = ()
 
 
@@ -80,7 +88,7 @@ def write_entry(
     table = to_table(rows, scores_schema(metrics)).replace_schema_metadata(header)
     sink = io.BytesIO()
     pq.write_table(table, sink, write_page_checksum=True)
-    files.write(_rows_path(key), sink.getvalue())
+    files.jot(_rows_path(key), sink.getvalue())
     delete_note(files, key)
 
 
@@ -120,8 +128,7 @@ def delete_entries(files: Files, keys: Iterable[str]) -> None:
 
 def write_note(files: Files, key: str, note: Note) -> None:
     """Note where a pair's evaluation stands."""
-    content = {"running": note.running, "deaths": dict(note.deaths), "timeouts": list(note.timeouts)}
-    files.jot(f"{FOLDER}/{key}.json", json.dumps(content).encode())
+    files.jot(f"{FOLDER}/{key}.json", json.dumps(asdict(note)).encode())
 
 
 def read_note(files: Files, key: str) -> Note:
@@ -130,7 +137,7 @@ def read_note(files: Files, key: str) -> Note:
         content = json.loads(files.read(f"{FOLDER}/{key}.json"))
     except FileNotFoundError:
         return Note()
-    return Note(content["running"], content["deaths"], tuple(content["timeouts"]))
+    return Note(content["begun"], content["running"], tuple(content["deadly"]), tuple(content["timeouts"]))
 
 
 def delete_notes(files: Files) -> None:
@@ -164,7 +171,7 @@ def _write_pictures(files: Files, path: str, pictures: Mapping[str, NDArray[np.u
     array, names = stack(pictures)
     sink = io.BytesIO()
     np.save(sink, array, allow_pickle=False)
-    files.write(path, sink.getvalue())
+    files.jot(path, sink.getvalue())
     return names, hash_bytes(array.tobytes())
 
 

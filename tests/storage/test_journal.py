@@ -95,28 +95,28 @@ def refuse_rows(files: Files, path: str, content: bytes) -> None:
 def test_deleting_entries_leaves_nothing_of_them(files: Files) -> None:
     write(files)
     write(files, "other")
-    journal.write_note(files, "key", Note("gff"))
+    journal.write_note(files, "key", Note(True, "gff"))
     journal.delete_entries(files, ["key", "never there"])
     assert list(journal.read_entries(files)) == ["other"]
     assert not [path for path in files.list("journal") if "/key." in path]
 
 
 def test_a_note_comes_back_as_it_was(files: Files) -> None:
-    note = Note("gff", {"gff": 1, "pca": 2}, ("tif",))
+    note = Note(True, "gff", ("pca",), ("tif",))
     journal.write_note(files, "key", note)
     assert journal.read_note(files, "key") == note
     assert journal.read_note(files, "other") == Note()
 
 
 def test_a_finished_pair_has_no_note(local: Files) -> None:
-    journal.write_note(local, "key", Note("gff"))
+    journal.write_note(local, "key", Note(True, "gff"))
     write(local)
     assert journal.read_note(local, "key") == Note()
 
 
 def test_a_new_build_forgets_notes_and_keeps_entries(local: Files) -> None:
     write(local)
-    journal.write_note(local, "left", Note("gff"))
+    journal.write_note(local, "left", Note(True, "gff"))
     journal.delete_notes(local)
     assert journal.read_note(local, "left") == Note()
     assert list(journal.read_entries(local)) == ["key"]
