@@ -6,7 +6,7 @@ import shlex
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from prior.pictures import SUFFIXES, is_picture, show_path
 from storage.errors import InputError
@@ -86,8 +86,8 @@ def normalise_stem(path: Path) -> str:
 
 def strip_suffix(name: str) -> str:
     """A name without its picture extension, if it has one."""
-    stem, suffix = os.path.splitext(name)
-    return stem if suffix.lower() in SUFFIXES else name
+    path = PurePath(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else name
 
 
 def _claims_picture(path: Path, is_outside: bool) -> bool:

@@ -197,7 +197,7 @@ def _scan_source(source: Source, prefix: str) -> Scan:
     pairs, refused = [], []
     for key in paired:
         a, b = of_a[key], of_b[key]
-        ref = PairRef(pair_id=prefix + key, source=source, key=key, a=a[0], b=b[0])
+        ref = PairRef(pair_id=prefix + show_path(key), source=source, key=key, a=a[0], b=b[0])
         reason = _refuse(a, b, outside)
         if reason:
             refused.append(_quarantine(_name_row(ref), *reason))

@@ -5,7 +5,6 @@ every published score ignore them.
 """
 
 import hashlib
-import os
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -110,7 +109,7 @@ def write_png(path: Path, picture: Picture) -> None:
     draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         Image.fromarray(picture).save(draft, format="PNG")
-        os.replace(draft, path)
+        draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
 

@@ -1,7 +1,7 @@
 """The registry of methods and metrics: one decorated function each.
 
-The files listed in `prior/methods/__init__.py` and `prior/metrics/__init__.py` register themselves on import; outside packages join
-through the entry points `fusion_prior.methods` and `fusion_prior.metrics`. A plug-in that fails to load stops the caller with its own traceback.
+The files listed in `prior/methods/__init__.py` and `prior/metrics/__init__.py` register themselves on import; outside packages join through
+the entry points `fusion_prior.methods` and `fusion_prior.metrics`. A plug-in that fails to load stops the caller with its own traceback.
 """
 
 import functools

@@ -17,11 +17,11 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
-from storage.errors import InputError, StoreError
+from storage.errors import InputError, SchemaMismatch, StoreError
 from storage.files import hash_bytes
 from storage.planes import unstack
 from storage.repository import CANDIDATES, IMAGES, MAIN, MANIFEST, Store, array_path, find_snapshot, first_line, open_store
-from storage.schema import metric_columns
+from storage.schema import SCHEMA_VERSION, metric_columns
 from storage.tables import TableReference, read_table
 
 
@@ -122,6 +122,11 @@ def read_snapshot(store: Store, snapshot_id: str) -> Snapshot:
     manifest = root.attrs.get(MANIFEST)
     if not isinstance(manifest, dict):
         raise StoreError(f"commit {snapshot_id} in {store.address} was not made by a build: it has no manifest")
+    found = manifest.get("schema_version", SCHEMA_VERSION)
+    if found != SCHEMA_VERSION:
+        raise SchemaMismatch(
+            f"snapshot {snapshot_id} has schema {found}, this release reads {SCHEMA_VERSION}; use the release that made it"
+        )
     return Snapshot(store, snapshot_id, manifest, root)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from distributed import Client, WorkerPlugin
+from distributed import Client
 from numpy.typing import NDArray
 
 from flows.cluster import open_client
@@ -21,16 +21,6 @@ MakePairs = Callable[..., dict[str, str]]
 Ask = Callable[..., Recipe]
 
 
-class ImportTroublesome(WorkerPlugin):  # type: ignore[misc]
-    """Makes the troublesome methods known to every worker process, also to those that take the place of a dead one."""
-
-    name = "troublesome"
-
-    def setup(self, worker: object) -> None:
-        registry.methods()
-        import troublesome_methods  # noqa: F401
-
-
 @pytest.fixture(scope="session")
 def client() -> Iterator[Client]:
     """A local cluster of two workers that know the troublesome methods, as this process does while the fixture lives."""
@@ -39,10 +29,10 @@ def client() -> Iterator[Client]:
         path = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
         patch.setenv("PYTHONPATH", path)
         patch.syspath_prepend(str(HERE))
-        import troublesome_methods  # noqa: F401
+        import troublesome_methods
 
         with open_client(workers=2) as opened:
-            opened.register_plugin(ImportTroublesome())
+            opened.register_plugin(troublesome_methods.KnownToWorkers())
             yield opened
         for name in set(registry._methods) - known:
             del registry._methods[name]

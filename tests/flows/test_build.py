@@ -98,12 +98,12 @@ def test_peak_memory_does_not_grow_with_the_number_of_pairs(ask: Ask, make_pairs
     recipe = ask(methods=["average"])
     with open_client(workers=1) as alone:
         peaks = []
-        for count in (10, 25, 60):  # the first two warm the allocator up
+        for count in (10, 20, 40):  # the first two warm the allocator up
             make_pairs(count, size=(1024, 1024))
             build(recipe, str(tmp_path / "store"), alone)
             peaks.append((read_peak(), *alone.run(read_peak).values()))
     grown = [after - before for before, after in zip(*peaks[1:], strict=True)]
-    assert max(grown) < 40, f"MB of driver and worker; the last 35 pairs hold 105 MB: {peaks}"
+    assert max(grown) < 30, f"MB of driver and worker; the last 20 pairs hold 60 MB: {peaks}"
 
 
 def read_peak() -> float:

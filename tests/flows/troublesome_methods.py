@@ -7,9 +7,17 @@ import time
 from pathlib import Path
 
 import numpy as np
+from distributed import WorkerPlugin
 
 from prior.arrays import Image
 from prior.registry import method
+
+
+class KnownToWorkers(WorkerPlugin):  # type: ignore[misc]
+    """Imports this module in every worker process, also in those that take the place of a dead one."""
+
+    name = "troublesome"
+
 
 ABOUT = {"family": "test", "reference": "nobody, 2026", "idempotent": False}
 

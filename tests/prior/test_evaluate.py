@@ -206,7 +206,7 @@ def test_a_copy_is_found_by_its_luma() -> None:
     scene = prepare("b")
     row, _ = evaluate.evaluate(scene, BLANK, place(draw(2, 3), "published"), ())
     assert row.flags == (COPY_OF_SOURCE,) and row.chroma == "published"
-    assert evaluate.is_copy(luma(draw(2, 3)), scene) and not evaluate.is_copy(draw(3), scene)
+    assert evaluate.is_copy(luma(draw(2, 3)), scene) and not evaluate.is_copy(luma(draw(3)), scene)
 
 
 # Scores are of what is stored.
@@ -222,7 +222,7 @@ def test_a_written_candidate_scores_the_same(tmp_path: Path, name: str, kind: st
     write_png(tmp_path / "fused.png", picture)
     stored = read_picture(tmp_path / "fused.png").pixels
     np.testing.assert_array_equal(stored, picture)
-    assert evaluate.score(stored, scene, judges) == evaluate.score(luma(stored), scene, judges) == (row.scores, ())
+    assert evaluate.score(luma(stored), scene, judges) == (row.scores, ())
 
 
 @pytest.mark.parametrize("kind", PAIRS)
@@ -246,12 +246,11 @@ def test_a_scene_is_what_methods_and_metrics_are_given() -> None:
 
 def test_candidates_do_not_touch_each_other() -> None:
     scene, judges = prepare("weighted"), find_metrics([])
-    alone = {
-        name: evaluate.score(evaluate.fuse(find_method(name), scene, {}).picture, prepare("weighted"), judges) for name in ("pca", "tif")
-    }
+    made = {name: luma(evaluate.fuse(find_method(name), scene, {}).picture) for name in ("pca", "tif")}
+    alone = {name: evaluate.score(candidate, prepare("weighted"), judges) for name, candidate in made.items()}
     for first, second in itertools.permutations(alone):
         pictures = [evaluate.fuse(find_method(name), scene, {}).picture for name in (first, second)]
-        assert [evaluate.score(picture, scene, judges) for picture in pictures] == [alone[first], alone[second]]
+        assert [evaluate.score(luma(picture), scene, judges) for picture in pictures] == [alone[first], alone[second]]
 
 
 # Metrics by name.

@@ -397,3 +397,14 @@ def test_real_orphans_beside_pairs(shared: Path, source: Source) -> None:
         shutil.copy(path, source.a)
     found = scan([source])
     assert ids(found) == ["x"] and [path.name for path in found.orphans] == ["43.png", "44.png"]
+
+
+def test_a_name_that_is_no_utf8_is_spelled_out(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        picture = np.random.default_rng(ord(folder)).integers(0, 256, (48, 48), np.uint8)
+        write_png(tmp_path / folder / "plain.png", picture)
+        (tmp_path / folder / "plain.png").rename(tmp_path / folder / os.fsdecode(b"caf\xe9.png"))
+    (ref,) = scan([Source(a=tmp_path / "a", b=tmp_path / "b")]).pairs
+    assert ref.pair_id == "caf\\udce9"
+    assert inspect(ref).row.status == OK

@@ -75,7 +75,7 @@ def test_an_empty_journal_has_no_entries(files: Files) -> None:
 
 def test_an_entry_is_there_only_when_its_rows_are(local: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Files, "write", refuse_rows)
+        patch.setattr(Files, "jot", refuse_rows)
         with pytest.raises(OSError, match="the disk is full"):
             write(local)
     assert local.list("journal") == (CANDIDATES, NPY)
@@ -89,7 +89,7 @@ def refuse_rows(files: Files, path: str, content: bytes) -> None:
     """Write pictures only."""
     if path.endswith(".parquet"):
         raise OSError("the disk is full")
-    files.jot(path, content)
+    files.write(path, content)
 
 
 def test_deleting_entries_leaves_nothing_of_them(files: Files) -> None:

@@ -190,3 +190,9 @@ def test_a_damaged_chunk_is_never_read_as_black(store: Store, tmp_path: Path, da
     with pytest.raises(StoreError, match=r"images/p cannot be read .*restore the store from a backup") as caught:
         open_snapshot(store.address).pictures("p")
     assert "\n" not in str(caught.value)
+
+
+def test_a_snapshot_of_another_schema_is_refused(store: Store) -> None:
+    Draft(store, find_head(store)).commit("one", {"schema_version": 999}, {})
+    with pytest.raises(SchemaMismatch, match="has schema 999, expected 1; use the release that made it"):
+        open_snapshot(store.address)
