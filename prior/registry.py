@@ -24,6 +24,7 @@ Fuse = Callable[..., "Image"]
 Judge = Callable[["Fused"], float]
 FuseT = TypeVar("FuseT", bound=Fuse)
 JudgeT = TypeVar("JudgeT", bound=Judge)
+FindT = TypeVar("FindT", bound="Callable[[str], Metric]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Metric:
 
 _methods: dict[str, Method] = {}
 _metrics: dict[str, Metric] = {}
+_families: dict[str, Callable[[str], Metric]] = {}
 
 
 def method(
@@ -127,6 +129,16 @@ def metric(
     return register
 
 
+def metric_family(prefix: str) -> Callable[[FindT], FindT]:
+    """Register the decorated function `(name) -> Metric` for all names with a prefix: metrics that are made on demand, not listed."""
+
+    def register(find: FindT) -> FindT:
+        _families[prefix] = find
+        return find
+
+    return register
+
+
 def methods() -> Mapping[str, Method]:
     """Every registered method by name, in alphabetical order."""
     _load("methods")
@@ -145,13 +157,12 @@ def find_method(name: str) -> Method:
 
 
 def find_metric(name: str) -> Metric:
-    """The metric of this name; raises UnknownName. Names of the form `iqa:<model>` are looked up in pyiqa."""
-    if name.startswith("iqa:"):
-        # on demand: pyiqa and torch take seconds to import
-        from prior.metrics.iqa import find_iqa
-
-        return find_iqa(name)
-    return _find("metric", metrics(), name)
+    """The metric of this name, or of the family whose prefix it has; raises UnknownName."""
+    known = metrics()
+    for prefix, find in _families.items():
+        if name.startswith(prefix):
+            return find(name)
+    return _find("metric", known, name)
 
 
 def resolve_methods(names: Iterable[str]) -> tuple[str, ...]:

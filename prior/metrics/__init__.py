@@ -1,8 +1,9 @@
 """The judges: one file per metric (with its per-source terms); importing this package registers them all.
 
-The one exception is `iqa`: its metrics are looked up on demand by their names `iqa:<model>` and are not registered.
+The one exception is `iqa`: a family whose metrics are made on demand, by their names `iqa:<model>`.
 """
 
+from prior.metrics import iqa as iqa
 from prior.metrics import qabf as qabf
 from prior.metrics import ssim as ssim
 from prior.metrics import vif as vif

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prior.arrays import Picture
-from prior.registry import Metric
+from prior.registry import Metric, metric_family
 from prior.statistics import Fused, Sources
 from storage.errors import FusionPriorError, InputError, unknown_name
 
@@ -48,6 +48,7 @@ SHORTEST_SIDES: Mapping[str, int] = MappingProxyType(
 )
 
 
+@metric_family(PREFIX)
 def find_iqa(name: str) -> Metric:
     """The metric of a pyiqa model that runs without downloaded weights.
 
