@@ -21,9 +21,12 @@ MakePairs = Callable[..., dict[str, str]]
 Ask = Callable[..., Recipe]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    """A local cluster of two workers that know the troublesome methods, as this process does while the fixture lives."""
+    """A local cluster of two workers that know the troublesome methods, as this process does while the fixture lives.
+
+    Not for the whole session: tests elsewhere run every registered method.
+    """
     with pytest.MonkeyPatch.context() as patch:
         known = set(registry.methods())
         path = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
