@@ -105,9 +105,8 @@ def test_peak_memory_does_not_grow_with_the_number_of_pairs(ask: Ask, make_pairs
             build(recipe, str(tmp_path / f"store{count}"), alone)
             peaks.append((read_peak(), *alone.run(read_peak).values()))
     grown = [after - before for before, after in zip(*peaks[1:], strict=True)]
-    assert max(grown) < 5, (
-        f"MB of driver and worker; the 18 pairs added hold 14 MB as they are kept, and 130 MB as they are judged: {peaks}"
-    )
+    # what Dask remembers of its own doings grows with the time a build takes; one scene that stays is some 25 MB
+    assert max(grown) < 60, f"MB of driver and worker; the 18 pairs added take more than 400 MB if their scenes stay: {peaks}"
 
 
 def read_peak() -> float:
