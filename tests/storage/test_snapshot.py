@@ -194,5 +194,5 @@ def test_a_damaged_chunk_is_never_read_as_black(store: Store, tmp_path: Path, da
 
 def test_a_snapshot_of_another_schema_is_refused(store: Store) -> None:
     Draft(store, find_head(store)).commit("one", {"schema_version": 999}, {})
-    with pytest.raises(SchemaMismatch, match="has schema 999, expected 1; use the release that made it"):
+    with pytest.raises(SchemaMismatch, match="has schema 999, this release reads 1; use the release that made it"):
         open_snapshot(store.address)
