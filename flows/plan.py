@@ -44,7 +44,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class PairPlan:
-    """One usable pair: its candidates, and which of them have no file at all.
+    """One usable pair: its candidates, and what of it is to be done.
 
     Attributes:
         pair: its row.
@@ -131,11 +131,11 @@ def _is_todo(task: PairTask, settled: tuple[ScoreRow, ...], recipe: Recipe, past
         return False
     if len(task.known) < len(task.candidates):
         return True
-    winner = choose(task, settled, past)
+    winner = choose(task, settled)
     return winner is not None and not holds_image(task, winner, recipe.keep, past)
 
 
-def choose(task: PairTask, settled: Iterable[ScoreRow], past: Past) -> Choice | None:
+def choose(task: PairTask, settled: Iterable[ScoreRow]) -> Choice | None:
     """The winner of a pair all of whose candidates are known."""
     return select(task.ref.pair_id, [*task.known.values(), *settled], task.policy)
 

@@ -95,7 +95,7 @@ def _finish(one: PairPlan, plan: Plan, keep: str) -> Finished:
     if left:
         raise StoreError(f"{task.ref.pair_id} is not finished: {', '.join(left)} left no trace; run the same command again")
     rows = tuple(sorted((*task.known.values(), *one.settled), key=lambda row: row.method))
-    choice = choose(task, one.settled, plan.past)
+    choice = choose(task, one.settled)
     return Finished(task, one.pair, rows, choice, choice is not None and not holds_image(task, choice, keep, plan.past))
 
 

@@ -95,7 +95,8 @@ def run_pair(task: PairTask) -> PairDone:
     kept = {"a": a, "b": b, "winner": pictures[winner.method]} if winner else {}
     candidates = pictures if task.keep == "all" else {}
     new = [row for row in rows.values() if row.content_key not in task.known or row != task.known[row.content_key]]
-    journal.write_entry(files, task.key, new, task.metrics, kept, candidates)
+    # all rows, not the new ones alone: the entry must hold when another build has replaced the snapshot that the known rows came from
+    journal.write_entry(files, task.key, rows.values(), task.metrics, kept, candidates)
     return PairDone(scene.pair_id, len(new), sum(row.status == FAILED for row in new))
 
 

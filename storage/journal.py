@@ -36,7 +36,7 @@ class Entry:
 
     Attributes:
         key: the pair's key.
-        rows: its new score rows.
+        rows: its score rows.
         planes: the names of the planes of its pictures; empty where none were kept.
         image_hash: sha256 of the planes' bytes.
         candidate_planes: the names of the planes of all candidates, where all are kept.

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage.errors import SchemaMismatch, StoreError
@@ -91,8 +90,3 @@ def to_selection_rows(table: pa.Table) -> list[SelectionRow]:
 def to_pair_rows(table: pa.Table) -> list[PairRow]:
     """The rows of a pairs table, in its order."""
     return [PairRow(**(record | {"flags": tuple(record["flags"])})) for record in table.to_pylist()]
-
-
-def rows_of(table: pa.Table, pair_id: str) -> pa.Table:
-    """The rows of one pair."""
-    return table.filter(pc.equal(table["pair_id"], pair_id))

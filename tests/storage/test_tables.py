@@ -18,7 +18,6 @@ from storage.schema import PAIRS, SELECTIONS, PairRow, ScoreRow, SelectionRow, s
 from storage.tables import (
     TableReference,
     read_table,
-    rows_of,
     to_bytes,
     to_pair_rows,
     to_score_rows,
@@ -159,8 +158,3 @@ def test_a_file_that_is_gone_is_told(files: Files, table: pa.Table) -> None:
     files.delete(reference.path)
     with pytest.raises(StoreError, match=f"{reference.path} is missing in .*; restore the file from a backup"):
         read_table(files, reference)
-
-
-def test_the_rows_of_one_pair(table: pa.Table) -> None:
-    assert rows_of(table, "pair 1")["value"].to_pylist() == [1 / 3]
-    assert rows_of(table, "pair").num_rows == 0
