@@ -103,17 +103,13 @@ def test_peak_memory_does_not_grow_with_the_number_of_pairs(ask: Ask, make_pairs
             alone.run(tracemalloc.start)
             tracemalloc.start()
             build(recipe, str(tmp_path / f"store{count}"), alone)
-            peaks.append((read_peak(), *alone.run(read_peak).values()))
+            traced = [tracemalloc.get_traced_memory(), *alone.run(tracemalloc.get_traced_memory).values()]
+            peaks.append([peak / 1e6 for _, peak in traced])
+            alone.run(tracemalloc.stop)
+            tracemalloc.stop()
     grown = [after - before for before, after in zip(*peaks[1:], strict=True)]
     # what Dask remembers of its own doings grows with the time a build takes; one scene that stays is some 25 MB
     assert max(grown) < 60, f"MB of driver and worker; the 18 pairs added take more than 400 MB if their scenes stay: {peaks}"
-
-
-def read_peak() -> float:
-    """The most memory that Python and NumPy held at once since tracing began, in MB."""
-    peak = tracemalloc.get_traced_memory()[1] / 1e6
-    tracemalloc.stop()
-    return peak
 
 
 def test_builds_the_example_pairs_where_no_source_is_named(run: Run, ask: Ask) -> None:
