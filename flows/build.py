@@ -76,7 +76,7 @@ def build(
         newest = find_newest(store)
         if tag:
             check_tag(store, tag, newest.id if newest else None)
-        survey = take_survey(recipe, client, report)
+        survey = take_survey(recipe, client, report, newest)
         past = recall(store.files, newest)
         plan = make_plan(recipe, store.files.location.resolved, survey, forget_failures(store.files, past) if retry_failed else past)
         if tag:

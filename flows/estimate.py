@@ -45,8 +45,9 @@ def estimate(recipe: Recipe, address: str, client: Client, report: Report) -> Es
     """What a build would take; the time comes from evaluating the pair of median size, in a folder that is removed at the end."""
     with tempfile.TemporaryDirectory() as folder:
         asked = with_sources(recipe, Path(folder))
-        survey = take_survey(asked, client, report)
-        plan = make_plan(asked, folder, survey, _recall(address))
+        past = _recall(address)
+        survey = take_survey(asked, client, report, past.snapshot)
+        plan = make_plan(asked, folder, survey, past)
         todo = [one for one in plan.pairs if one.todo]
         seconds = _rehearse(todo, Path(folder), client)
     return Estimate(

@@ -1,5 +1,6 @@
 """The recipe: what a user asks for, from a TOML file, flow parameters or the command line, checked whole before any work."""
 
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,6 +43,7 @@ class SourceBlock(_Block):
     resize: Literal["", "a", "b"] = ""
     a_modality: str = ""
     b_modality: str = ""
+    subject: str = ""
     methods: tuple[str, ...] | None = None
 
     @field_validator("a", "b", "published")
@@ -53,9 +55,20 @@ class SourceBlock(_Block):
         except RuntimeError:
             raise ValueError("there is no such user's home; write the whole path") from None
 
+    @field_validator("subject")
+    @classmethod
+    def _check_subject(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"not a regular expression ({error})") from None
+        if pattern and groups != 1:
+            raise ValueError("expected exactly one group, the subject in the pair's key, such as '^([0-9]+)_'")
+        return pattern
+
     def to_source(self) -> Source:
         """The same for the packages below."""
-        fields = self.model_dump(exclude={"range", "methods"})
+        fields = self.model_dump(exclude={"range", "methods", "subject"})
         return Source(**fields, value_range=self.range)
 
 

@@ -1,6 +1,7 @@
 """The survey: a cheap look at every file before any work, in parallel: are the pairs usable, do they fit, are published results theirs."""
 
 import functools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +11,13 @@ from distributed import Client
 from flows.cluster import run_all
 from flows.progress import Report
 from flows.recipe import Recipe, SourceBlock
+from prior.groups import Scene, assign_splits
 from prior.pairs import Inspection, PairRef, flag_duplicates, inspect, scan
 from prior.published import PublishedFile, find_files, index_published, inspect_published
-from prior.signatures import SignatureGroup, group_signatures
+from prior.signatures import PairSignature, SignatureGroup, group_signatures
 from storage.schema import EXCLUDED, OK, QUARANTINED, PairRow
+from storage.snapshot import Snapshot
+from storage.tables import to_pair_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,14 @@ class Survey:
         return self.blocks[ref.source.name]
 
 
-def take_survey(recipe: Recipe, client: Client, report: Report) -> Survey:
+def take_survey(recipe: Recipe, client: Client, report: Report, newest: Snapshot | None = None) -> Survey:
     """Look at every pair and every published result that a recipe names.
+
+    Args:
+        recipe: what is asked for.
+        client: of the Dask cluster that looks.
+        report: told of progress.
+        newest: the newest snapshot, whose pairs keep their groups and splits.
 
     Raises:
         InputError: a folder is missing, or nothing pairs.
@@ -59,8 +69,11 @@ def take_survey(recipe: Recipe, client: Client, report: Report) -> Survey:
     refs = {ref.pair_id: ref for ref in found.pairs if ref.pair_id not in recipe.exclude}
     inspections = _inspect_all(refs, recipe.max_shift, client, report)
     rows = flag_duplicates(sorted((*found.refused, *excluded, *(one.row for one in inspections)), key=lambda row: row.pair_id))
+    scenes = [_see(one.row, one.signature, blocks, refs) for one in inspections if one.signature]
+    rows = assign_splits(rows, scenes, to_pair_rows(newest.pairs()) if newest else [])
     published, clutter = _inspect_published(recipe, refs, inspections, client, report)
-    warnings = (*(text for one in inspections for text in one.warnings), *_warn_of_names(recipe, rows))
+    found_warnings = (text for one in inspections for text in one.warnings)
+    warnings = (*found_warnings, *_warn_of_names(recipe, rows), *_warn_of_subjects(blocks, scenes))
     return Survey(rows, refs, blocks, published, found.orphans, (*found.clutter, *clutter), warnings)
 
 
@@ -93,6 +106,12 @@ def _inspect_all(refs: Mapping[str, PairRef], max_shift: float | None, client: C
         inspections.append(one)
         report("inspecting pairs", len(inspections), len(refs))
     return sorted(inspections, key=lambda one: one.row.pair_id)
+
+
+def _see(row: PairRow, signed: PairSignature, blocks: Mapping[str, SourceBlock], refs: Mapping[str, PairRef]) -> Scene:
+    pattern = blocks[row.source].subject
+    fits = re.search(pattern, refs[row.pair_id].key) if pattern else None
+    return Scene(row, signed, fits[1] if fits else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,3 +155,12 @@ def _warn_of_names(recipe: Recipe, rows: Sequence[PairRow]) -> Iterator[str]:
         for name in names:
             if name not in known:
                 yield f"{field} in the recipe names pair {name!r}, which is not there; `fusion-prior pairs` lists every id"
+
+
+def _warn_of_subjects(blocks: Mapping[str, SourceBlock], scenes: Sequence[Scene]) -> Iterator[str]:
+    """Pairs whose subject is not found may be torn from their series without anybody noticing."""
+    for block in blocks.values():
+        nameless = [scene.row.pair_id for scene in scenes if scene.row.source == block.name and scene.subject is None]
+        if block.subject and nameless:
+            named = ", ".join(nameless[:3]) + (" …" if len(nameless) > 3 else "")
+            yield f"subject = {block.subject!r} does not fit {len(nameless)} pairs ({named}); they are grouped by their looks alone"

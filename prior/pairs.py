@@ -14,7 +14,7 @@ from prior.folders import BY_STEM, Listing, group_by_key, list_folder, parse_pat
 from prior.levels import Range, check_range
 from prior.pictures import MIN_SIDE, Decoded, read_picture, show_path, try_hash
 from prior.registration import Shift, estimate_shift
-from prior.signatures import PairSignature, sign_pair
+from prior.signatures import PairSignature, sign_pair, write_hashes
 from storage.errors import InputError
 from storage.schema import DUPLICATE, MISREGISTERED, OK, QUARANTINED, PairRow
 
@@ -108,7 +108,7 @@ class Inspection:
     Attributes:
         row: the pair's row, "ok" or quarantined with its reason.
         warnings: sentences for the user about a pair that is used all the same.
-        signature: for the check of published results; None where the pair is quarantined.
+        signature: for the check of published results and the search for pairs of one scene; None where the pair is quarantined.
     """
 
     row: PairRow
@@ -159,8 +159,11 @@ def inspect(ref: PairRef, *, max_shift: float | None = None) -> Inspection:
     except InputError as error:
         return Inspection(row=_quarantine(_fill_hashes(row, ref), error.code, str(error)))
     row = _judge_shift(row, estimate_shift(grey_a, grey_b), max_shift)
-    signed = sign_pair(ref.pair_id, grey_a, grey_b) if row.status == OK else None
-    return Inspection(row=row, warnings=_gather_warnings(ref, decoded), signature=signed)
+    warnings = _gather_warnings(ref, decoded)
+    if row.status != OK:
+        return Inspection(row=row, warnings=warnings)
+    signed = sign_pair(ref.pair_id, grey_a, grey_b)
+    return Inspection(row=replace(row, scene_hash=write_hashes(signed.hashes)), warnings=warnings, signature=signed)
 
 
 def load(ref: PairRef) -> tuple[Picture, Picture]:

@@ -1,7 +1,8 @@
-"""What a scene looks like in 64 x 64 numbers, to tell whether a published result shows the pair whose name it bears.
+"""What a scene looks like: in 64 x 64 numbers, to tell whether two pictures show the same edges, and in 64 bits, to find it among many.
 
 A fused image keeps the edges of its sources. The signature is the logarithm of the gradient magnitude, averaged over a 64 x 64 grid: a
-result correlates best with its own pair, unless its name is wrong.
+published result correlates best with its own pair, unless its name is wrong. The perceptual hash is of the coarse brightness: of any
+size and encoding, a picture has nearly the same. Both together tell pairs of one scene; see `prior.groups`.
 """
 
 from collections.abc import Iterable
@@ -16,6 +17,8 @@ from prior.arrays import Picture
 SIDE = 64
 MARGIN = 0.02  # a better correlation with another pair counts from here: above the differences within one scene
 CHUNK = 1024  # pairs compared at a time, which bounds memory
+COARSE, KEPT = 32, 8  # the picture's side for its hash, and the lowest frequencies of it that count
+DIGITS = 16  # of one hash, hexadecimal
 
 Signature = NDArray[np.float32]
 
@@ -28,11 +31,13 @@ class PairSignature:
         pair_id: of the pair.
         size: height and width of its pictures.
         vectors: float16 `(2, 4096)`, `a` first, each of zero mean and unit norm.
+        hashes: the perceptual hashes, `a` first.
     """
 
     pair_id: str
     size: tuple[int, int]
     vectors: NDArray[np.float16]
+    hashes: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,38 @@ def signature(luma: Picture) -> Signature:
     return (cells / np.float32(norm) if norm > 0 else cells).astype(np.float32)
 
 
+def perceptual_hash(luma: Picture) -> int:
+    """The perceptual hash of one picture: which of its lowest cosine frequencies are above their median.
+
+    After C. Zauner, "Implementation and benchmarking of perceptual image hash functions", FH Hagenberg 2010 (pHash).
+
+    Args:
+        luma: 8-bit luma `(H, W)`.
+
+    Returns:
+        64 bits; those of two pictures of one scene differ in few places.
+    """
+    coarse = cv2.resize(luma.astype(np.float32), (COARSE, COARSE), interpolation=cv2.INTER_AREA)
+    # rounded, or frequencies that are not there would have the sign of the last bit
+    waves = np.round(cv2.dct(coarse)[:KEPT, :KEPT].ravel(), 2)
+    return int.from_bytes(np.packbits(waves > np.median(waves[1:])).tobytes(), "big")
+
+
 def sign_pair(pair_id: str, a: Picture, b: Picture) -> PairSignature:
     """The signatures of a pair's two lumas."""
     height, width = a.shape
-    return PairSignature(pair_id, (height, width), np.stack([signature(a), signature(b)]).astype(np.float16))
+    vectors = np.stack([signature(a), signature(b)]).astype(np.float16)
+    return PairSignature(pair_id, (height, width), vectors, (perceptual_hash(a), perceptual_hash(b)))
+
+
+def write_hashes(hashes: tuple[int, int]) -> str:
+    """A pair's perceptual hashes as the text that the store keeps: 16 hexadecimal digits each."""
+    return "".join(f"{one:0{DIGITS}x}" for one in hashes)
+
+
+def read_hashes(text: str) -> tuple[int, int]:
+    """The reverse of `write_hashes`."""
+    return int(text[:DIGITS], 16), int(text[DIGITS:], 16)
 
 
 def group_signatures(signed: Iterable[PairSignature]) -> dict[tuple[int, int], SignatureGroup]:

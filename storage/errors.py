@@ -5,6 +5,7 @@ FusionPriorError
 ├── UnknownName (also KeyError)      a name that nothing is registered under
 ├── CandidateError                   a method's or published result that cannot be a candidate; `code` likewise
 ├── BuildFailed                      more candidates failed than the recipe allows
+├── TrainingFailed                   a run cannot go on: its numbers are no numbers any more, or memory is short
 └── StoreError
     ├── SnapshotNotFound
     ├── SchemaMismatch
@@ -47,6 +48,10 @@ class CandidateError(FusionPriorError):
 
 class BuildFailed(FusionPriorError):
     """More candidates failed than the recipe allows."""
+
+
+class TrainingFailed(FusionPriorError):
+    """A training run cannot go on; its checkpoints stay."""
 
 
 class StoreError(FusionPriorError):

@@ -13,11 +13,18 @@ import pyarrow as pa
 
 from storage.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, 2)  # 1 had no group, split and scene_hash in `pairs`
 TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 # Tasks a pair can belong to.
 TASKS = ("infrared-visible", "medical", "multi-focus", "multi-exposure")
+
+# PairRow.split
+TRAIN = "train"
+VAL = "val"
+TEST = "test"
+SPLITS = (TRAIN, VAL, TEST)
 
 # PairRow.status
 OK = "ok"
@@ -69,7 +76,11 @@ CANDIDATE_REASONS = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairRow:
-    """One pair that was asked for, whether it could be used or not."""
+    """One pair that was asked for, whether it could be used or not.
+
+    `group` names the scene it shows, which it has in common with all pairs of that scene, `split` is the group's, and `scene_hash` finds
+    the scene again. They are empty for a pair that was never usable, and kept for one that is set aside now.
+    """
 
     pair_id: str
     source: str
@@ -96,6 +107,9 @@ class PairRow:
     resized: str = ""
     licence: str = ""
     array: str = ""
+    group: str = ""
+    split: str = ""
+    scene_hash: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from storage.errors import InputError, SchemaMismatch, StoreError
 from storage.files import hash_bytes
-from storage.planes import unstack
+from storage.planes import Planes, unstack
 from storage.repository import CANDIDATES, IMAGES, MAIN, MANIFEST, Store, array_path, find_snapshot, first_line, open_store
-from storage.schema import SCHEMA_VERSION, metric_columns
+from storage.schema import READABLE, metric_columns
 from storage.tables import TableReference, read_table
 
 
@@ -42,7 +42,7 @@ class Snapshot:
     root: zarr.Group
 
     def pairs(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Every pair that was asked for, in the order of the ids."""
+        """Every pair that was asked for, in the order of the ids; one of schema 1 has no `group`, `split` and `scene_hash`."""
         return self._table("pairs", columns)
 
     def scores(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -60,8 +60,17 @@ class Snapshot:
             InputError: the snapshot holds no image of this pair.
             StoreError: the image is lost.
         """
+        return unstack(*self.planes(pair_id))
+
+    def planes(self, pair_id: str) -> tuple[Planes, Sequence[str]]:
+        """What `pictures` unstacks: the planes of one pair, uint8 `(plane, y, x)`, and their names; for who needs only a part of them.
+
+        Raises:
+            InputError: the snapshot holds no image of this pair.
+            StoreError: the image is lost.
+        """
         array = self._array(IMAGES, pair_id)
-        return unstack(_read(array), _planes_of(array))
+        return _read(array), _planes_of(array)
 
     def candidates(self, pair_id: str) -> dict[str, NDArray[np.uint8]]:
         """Every candidate's picture of one pair by method; empty unless the snapshot was built to keep all."""
@@ -122,11 +131,10 @@ def read_snapshot(store: Store, snapshot_id: str) -> Snapshot:
     manifest = root.attrs.get(MANIFEST)
     if not isinstance(manifest, dict):
         raise StoreError(f"commit {snapshot_id} in {store.address} was not made by a build: it has no manifest")
-    found = manifest.get("schema_version", SCHEMA_VERSION)
-    if found != SCHEMA_VERSION:
-        raise SchemaMismatch(
-            f"snapshot {snapshot_id} has schema {found}, this release reads {SCHEMA_VERSION}; use the release that made it"
-        )
+    found = manifest.get("schema_version", READABLE[-1])
+    if found not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise SchemaMismatch(f"snapshot {snapshot_id} has schema {found}, this release reads {known}; use the release that made it")
     return Snapshot(store, snapshot_id, manifest, root)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from distributed import Client
 
@@ -15,9 +17,10 @@ from flows.build import Outcome, build
 from flows.cluster import open_client
 from flows.recipe import Recipe
 from flows.summary import find_winners, summarise
+from prior.groups import choose_split
 from prior.pictures import read_picture, write_png
 from storage.errors import BuildFailed, InputError, SnapshotNotFound
-from storage.schema import BY_HAND, COPY_OF_SOURCE, FAILED, MISSING, NO_CANDIDATE, OK, QUARANTINED, ScoreRow
+from storage.schema import BY_HAND, COPY_OF_SOURCE, FAILED, MISSING, NO_CANDIDATE, OK, PAIRS, QUARANTINED, SPLITS, PairRow, ScoreRow
 from storage.snapshot import Snapshot, open_snapshot
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows
 
@@ -117,6 +120,7 @@ def test_builds_the_example_pairs_where_no_source_is_named(run: Run, ask: Ask) -
     rows = to_pair_rows(outcome.snapshot.pairs())
     assert len(rows) >= 24 and {row.status for row in rows} == {OK}
     assert {row.task for row in rows} == {"infrared-visible", "medical", "multi-focus", "multi-exposure"}
+    assert {row.split for row in rows} == set(SPLITS)
 
 
 # What is done again.
@@ -189,6 +193,89 @@ def test_keeps_every_candidate_on_request(run: Run, ask: Ask) -> None:
     np.testing.assert_array_equal(kept.snapshot.candidates("p00")[winner], kept.snapshot.pictures("p00")["winner"])
     assert {row.seconds for row in rows_of(first)} == {row.seconds for row in rows_of(kept)}, "nothing was scored again"
     assert run(ask()).snapshot.candidates("p00") == {}
+
+
+# Groups and splits.
+
+
+def pairs_of(outcome: Outcome) -> dict[str, PairRow]:
+    return {row.pair_id: row for row in to_pair_rows(outcome.snapshot.pairs())}
+
+
+def place_of(outcome: Outcome) -> dict[str, tuple[str, str]]:
+    """The group and split of every pair, by the name of its files."""
+    return {pair_id.rpartition("/")[2]: (row.group, row.split) for pair_id, row in pairs_of(outcome).items()}
+
+
+def copy_pair(folder: Path, name: str, to: Path, new_name: str, crop: int = 0) -> None:
+    """A pair of one source as a smaller pair of another, without some rows at the top."""
+    for modality in ("ir", "vis"):
+        picture = read_picture(folder / modality / f"{name}.png").pixels[crop:]
+        write_png(to / modality / f"{new_name}.png", cv2.resize(picture, (60, 50), interpolation=cv2.INTER_AREA).astype(np.uint8))
+
+
+def test_every_usable_pair_has_a_split_of_its_scene(run: Run, ask: Ask, tmp_path: Path) -> None:
+    copy_pair(tmp_path, "p01", tmp_path, "q01")
+    (tmp_path / "vis" / "p02.png").write_bytes(b"\x89PNG\r\n\x1a\n not quite")
+    rows = pairs_of(run(ask()))
+    assert (rows["p02"].group, rows["p02"].split, rows["p02"].scene_hash) == ("", "", "")
+    assert rows["p01"].group == rows["q01"].group != rows["p00"].group
+    assert all(row.split == choose_split(row.group) for row in rows.values() if row.status == OK)
+
+
+def test_a_source_that_is_added_later_moves_no_pair(run: Run, ask: Ask, tmp_path: Path) -> None:
+    recipe = ask(methods=["average"])
+    first = run(recipe)
+    copies = {f"{name} without {crop}": (name, crop) for name in ("p00", "p01", "p02") for crop in range(4)}
+    for copy, (name, crop) in copies.items():
+        copy_pair(tmp_path, name, tmp_path / "more", copy, crop)
+    block = recipe.source[0]
+    more = block.model_copy(update={"a": tmp_path / "more" / "ir", "b": tmp_path / "more" / "vis", "name": "a"})
+    second = run(recipe.model_copy(update={"source": (more, block.model_copy(update={"name": "z"}))}))
+    before, after = place_of(first), place_of(second)
+    assert {name: after[name] for name in before} == before
+    assert {copy: after[copy] for copy in copies} == {copy: before[name] for copy, (name, _) in copies.items()}
+
+
+def test_a_pair_that_comes_back_from_quarantine_has_its_old_group(run: Run, ask: Ask, tmp_path: Path) -> None:
+    first = run(ask())
+    path = tmp_path / "vis" / "p01.png"
+    content = path.read_bytes()
+    path.write_bytes(b"\x89PNG\r\n\x1a\n not quite")
+    aside = run(ask())
+    path.write_bytes(content)
+    assert pairs_of(aside)["p01"].status == QUARANTINED
+    assert place_of(first) == place_of(aside) == place_of(run(ask()))
+
+
+def test_a_subject_keeps_a_series_together(run: Run, ask: Ask) -> None:
+    recipe = ask(methods=["average"])
+    series = recipe.source[0].model_copy(update={"subject": "(p).*[01]$"})
+    groups = {pair_id: row.group for pair_id, row in pairs_of(run(recipe.model_copy(update={"source": (series,)}))).items()}
+    assert groups["p00"] == groups["p01"] == ":p" != groups["p02"]
+
+
+def test_pairs_that_a_subject_does_not_fit_are_told(run: Run, ask: Ask, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = ask(methods=["average"])
+    series = recipe.source[0].model_copy(update={"subject": "(p).*[01]$"})
+    with caplog.at_level("WARNING"):
+        run(recipe.model_copy(update={"source": (series,)}))
+    assert "does not fit 1 pairs (p02)" in caplog.text
+
+
+def test_a_store_of_the_first_schema_is_built_upon(run: Run, ask: Ask, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = pa.schema([one for one in PAIRS if one.name not in ("group", "split", "scene_hash")])
+    with monkeypatch.context() as patch:
+        for module in ("flows.plan", "flows.publish"):
+            patch.setattr(f"{module}.PAIRS", old)
+            patch.setattr(f"{module}.SCHEMA_VERSION", 1)
+        first = run(ask())
+    assert open_snapshot(store).manifest["schema_version"] == 1 and "split" not in first.snapshot.pairs().column_names
+    second = run(ask())
+    assert second.made and second.snapshot.manifest["schema_version"] == 2
+    assert {row.split for row in pairs_of(second).values()} <= set(SPLITS)
+    assert [row.seconds for row in rows_of(first)] == [row.seconds for row in rows_of(second)], "nothing was scored again"
+    assert not run(ask()).made
 
 
 # What goes wrong.

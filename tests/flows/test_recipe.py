@@ -306,3 +306,18 @@ def test_the_example_names_every_field(model: type[Recipe] | type[SourceBlock]) 
     values = tomllib.loads(COMMENTED.sub("", EXAMPLE.read_text(encoding="utf-8")))
     shown = values if model is Recipe else values["source"][0]
     assert set(shown) == set(model.model_fields)
+
+
+# Subjects.
+
+
+def test_a_subject_has_exactly_one_group() -> None:
+    assert make_recipe(with_source(subject="^(patient[0-9]+)_")).source[0].subject == "^(patient[0-9]+)_"
+    for pattern in ("^patient", "(a)(b)"):
+        with pytest.raises(InputError, match=r"source\.0\.subject: .*expected exactly one group"):
+            make_recipe(with_source(subject=pattern))
+
+
+def test_a_subject_that_is_no_expression_is_refused() -> None:
+    with pytest.raises(InputError, match=r"source\.0\.subject: .*not a regular expression"):
+        make_recipe(with_source(subject="(unfinished"))

@@ -13,13 +13,14 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from storage import schema
 from storage.errors import InputError, SchemaMismatch, SnapshotNotFound, StoreError
 from storage.files import hash_bytes
 from storage.planes import stack
 from storage.repository import IMAGES, Draft, ImageChange, Store, create_store, find_head, tag_snapshot
-from storage.schema import FAILED, OK, ScoreRow, scores_schema
+from storage.schema import FAILED, OK, PairRow, ScoreRow, scores_schema
 from storage.snapshot import Snapshot, make_cube, open_snapshot
-from storage.tables import to_pair_rows, to_score_rows, to_selection_rows, to_table
+from storage.tables import to_pair_rows, to_score_rows, to_selection_rows, to_table, write_table
 
 PAIRS = ("city/01", "forêt 2", "medical.3")
 Draw = Callable[..., dict[str, NDArray[np.uint8]]]
@@ -194,5 +195,17 @@ def test_a_damaged_chunk_is_never_read_as_black(store: Store, tmp_path: Path, da
 
 def test_a_snapshot_of_another_schema_is_refused(store: Store) -> None:
     Draft(store, find_head(store)).commit("one", {"schema_version": 999}, {})
-    with pytest.raises(SchemaMismatch, match="has schema 999, this release reads 1; use the release that made it"):
+    with pytest.raises(SchemaMismatch, match="has schema 999, this release reads 1 and 2; use the release that made it"):
         open_snapshot(store.address)
+
+
+def test_a_snapshot_of_the_first_schema_stays_readable(store: Store) -> None:
+    row = PairRow(pair_id="p", source="s", task="medical", status=OK)
+    pairs = to_table([row], schema.PAIRS).drop_columns(["group", "split", "scene_hash"])
+    tables = {"pairs": pairs, "scores": to_table([], scores_schema(())), "selections": to_table([], schema.SELECTIONS)}
+    references = {name: write_table(store.files, name, table).to_json() for name, table in tables.items()}
+    Draft(store, find_head(store)).commit("one", {"schema_version": 1, "tables": references}, {})
+    snapshot = open_snapshot(store.address)
+    assert not {"group", "split", "scene_hash"} & set(snapshot.pairs().column_names)
+    (read,) = to_pair_rows(snapshot.pairs())
+    assert (read.pair_id, read.status, read.group, read.split, read.scene_hash) == ("p", OK, "", "", "")

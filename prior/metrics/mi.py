@@ -1,0 +1,70 @@
+"""Mutual information of a candidate and its two sources: how much the grey level in one tells of the grey level in the other.
+
+Joint histograms of the 8-bit levels as they are, one bin per level. With whole counts n, N pixels and s(n) = n log2 n the definition is
+log2 N + (sum of s over the joint histogram - sums of s over the two histograms) / N; only the logarithms are rounded.
+
+Reference: Qu, Zhang, Yan 2002, 10.1049/el:20020212.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from prior.registry import metric
+from prior.statistics import Fused
+
+REFERENCE = "Qu, Zhang, Yan 2002, 10.1049/el:20020212"
+DEFINITION = "I(X;F) = sum p(x,f) log2(p(x,f) / (p(x) p(f))) over 256 x 256 bins of 8-bit levels, in bits; "
+MOST = 8.0  # bits in a grey level
+
+Counts = NDArray[np.int64]
+
+
+@metric("mi", better="higher", bounds=(0, 2 * MOST), reference=REFERENCE, definition=DEFINITION + "I(A;F) + I(B;F)")
+def mi(fused: Fused) -> float:
+    """Mutual information summed over the two sources, in bits; 0 where the candidate is constant."""
+    return sum(fused.once(_compare))
+
+
+@metric("mi_a", better="higher", bounds=(0, MOST), reference=REFERENCE, definition=DEFINITION + "I(A;F)")
+def mi_a(fused: Fused) -> float:
+    """Mutual information with source a, in bits; 0 where either is constant."""
+    return fused.once(_compare)[0]
+
+
+@metric("mi_b", better="higher", bounds=(0, MOST), reference=REFERENCE, definition=DEFINITION + "I(B;F)")
+def mi_b(fused: Fused) -> float:
+    """Mutual information with source b, in bits; 0 where either is constant."""
+    return fused.once(_compare)[1]
+
+
+def _compare(fused: Fused) -> tuple[float, float]:
+    """The candidate's information on source a and on source b."""
+    of_a, of_b = _count_levels(fused.sources.a, fused.sources.b, fused.image)
+    return _measure(of_a), _measure(of_b)
+
+
+def _measure(joint: Counts) -> float:
+    """The mutual information in a joint histogram; what rounding leaves below 0 is 0."""
+    pixels = int(joint.sum())
+    shared = _sum_logs(joint.ravel()) - _sum_logs(joint.sum(axis=0)) - _sum_logs(joint.sum(axis=1))
+    return max(0.0, math.log2(pixels) + shared / pixels)
+
+
+def _sum_logs(counts: Counts) -> float:
+    """The sum of n log2 n."""
+    present = counts[counts > 0]
+    return float((present * np.log2(present)).sum())
+
+
+@njit(cache=True, nogil=True)
+def _count_levels(a, b, f):  # type: ignore[no-untyped-def]
+    """The joint histograms of a candidate with either source, rows by the source's level."""
+    of_a, of_b = np.zeros((256, 256), np.int64), np.zeros((256, 256), np.int64)
+    for i in range(f.shape[0]):
+        for j in range(f.shape[1]):
+            of_a[a[i, j], f[i, j]] += 1
+            of_b[b[i, j], f[i, j]] += 1
+    return of_a, of_b
