@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help prior test check format bench-score bench-build bench-store bench-methods clean
+.PHONY: help prior test check format bench-score bench-build bench-store bench-methods bench-loader bench-train clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -30,8 +30,14 @@ bench-methods: .venv/installed-dev ## Milliseconds per method
 bench-build: .venv/installed-dev ## A whole build against the bare sum of its kernels; one worker against two
 	$(BIN)/python benchmarks/bench_build.py
 
+bench-loader: .venv/installed-dev ## Crops for training: from the store against three PNG files per pair
+	$(BIN)/python benchmarks/bench_loader.py
+
 bench-store: .venv/installed-dev ## Ways to keep 5,000 pairs: write, random read, size
 	$(BIN)/python benchmarks/bench_store.py
+
+bench-train: .venv/installed-dev ## Seconds per training step, to fuse, and memory of each preset
+	$(BIN)/python benchmarks/bench_train.py
 
 clean: ## Remove the environment and the example store
 	rm -rf .venv store

@@ -15,10 +15,12 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.model_commands import model_app, train
+from flows.options import INTERRUPTED, Device, Format, RowFormat, SamplingSteps, SnapshotName, Store
 from storage.errors import FusionPriorError
 
+PAIRS_FAILED = 1
 REFUSED = 2
-INTERRUPTED = 130
 EXAMPLE = Path(__file__).parent / "recipes" / "example.toml"
 PREFECT_SETTINGS = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
@@ -29,21 +31,15 @@ PREFECT_SETTINGS = {
 
 app = typer.Typer(
     name="fusion-prior",
-    help="Build and read fusion knowledge priors: the best of many image fusion methods for every pair, scored, selected and versioned.",
+    help="Build and read fusion knowledge priors: the best of many image fusion methods for every pair, scored, selected and versioned; "
+    "and train a diffusion model on one.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 recipe_app = typer.Typer(help="Recipes: check one, or print an example.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
+app.add_typer(model_app, name="model")
 
 
 class Engine(StrEnum):
@@ -51,11 +47,6 @@ class Engine(StrEnum):
 
     prefect = "prefect"
     plain = "plain"
-
-
-Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
-SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
-RowFormat = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
 
 
 @app.command()
@@ -150,7 +141,7 @@ def pairs(store: Store = "store", snapshot: SnapshotName = "main", form: RowForm
     from storage.snapshot import open_snapshot
 
     table = open_snapshot(store, snapshot).pairs()
-    brief = ("pair_id", "status", "reason", "flags", "height", "width", "shift", "shift_confidence", "message")
+    brief = ("pair_id", "split", "status", "reason", "flags", "height", "width", "shift", "shift_confidence", "message")
     print_rows(table.to_pylist(), brief if form is Format.table else table.column_names, form)
 
 
@@ -173,17 +164,32 @@ def show(
 
 @app.command()
 def fuse(
-    a: Annotated[Path, typer.Argument(help="The first source.")],
-    b: Annotated[Path, typer.Argument(help="The second source.")],
-    out: Annotated[Path, typer.Argument(help="The PNG to write.")],
-    method: Annotated[str, typer.Option(help="The method; `fusion-prior methods` lists them.")],
+    a: Annotated[Path, typer.Argument(help="The first source, or a folder of them.")],
+    b: Annotated[Path, typer.Argument(help="The second source, or a folder of them with equal names.")],
+    out: Annotated[Path, typer.Argument(help="The PNG to write, or the folder for them.")],
+    method: Annotated[str | None, typer.Option(help="The method; `fusion-prior methods` lists them.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="A trained student in place of a method: its run or its checkpoint.")] = None,
+    steps: SamplingSteps = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the noise that a student starts from.")] = None,
+    device: Device = None,
 ) -> None:
-    """Fuse two pictures with one method."""
-    from flows.single import fuse_files
-    from prior.pictures import write_png
+    """Fuse two pictures, or all pairs of two folders, with one method or a trained student."""
+    from flows.output import say
+    from flows.progress import show_progress
+    from flows.single import fuse_files, fuse_folders
+    from flows.students import choose_method
 
-    write_png(out, fuse_files(method, a, b))
+    chosen = choose_method(method, checkpoint, steps, seed, device)
+    if not a.is_dir() and not b.is_dir():
+        fuse_files(chosen, a, b, out)
+        print(out)
+        return
+    with show_progress() as report:
+        fused, failed = fuse_folders(chosen, a, b, out, report)
+    say(f"{fused} of {fused + failed} pairs fused")
     print(out)
+    if failed:
+        raise typer.Exit(PAIRS_FAILED)
 
 
 @app.command()
@@ -227,6 +233,9 @@ def metrics(form: RowFormat = Format.table) -> None:
     print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
 
 
+app.command()(train)
+
+
 @recipe_app.command("check")
 def check_recipe(file: Annotated[Path, typer.Argument(help="The TOML file.")]) -> None:
     """Check a recipe whole, without running it."""
@@ -248,7 +257,7 @@ def main() -> None:
     """Run the command line; every error made on purpose is one sentence and exit code 2."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for package in ("flows", "prior", "storage"):
+    for package in ("flows", "prior", "storage", "train"):
         logging.getLogger(package).addHandler(handler)
         logging.getLogger(package).setLevel(logging.INFO)
         logging.getLogger(package).propagate = False  # Prefect would say it a second time

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from flows.estimate import Estimate
 from flows.summary import Summary
+from train.evaluate import Verdict, to_difference_rows, to_json, to_standing_rows
 
 Row = Mapping[str, Any]
 FORMATS = ("table", "csv", "json")
@@ -33,10 +34,11 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: st
     else:
         table = Table(title=title or None, title_justify="left")
         for name in columns:
-            numeric = any(isinstance(row[name], int | float) for row in rows)
+            numeric = any(isinstance(row.get(name), int | float) for row in rows)
             table.add_column(name, justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            table.add_row(*(_cell(row[name], "{:.4f}") for name in columns))
+            # a snapshot of an older schema lacks columns
+            table.add_row(*(_cell(row.get(name), "{:.4f}") for name in columns))
         _console(sys.stdout.isatty()).print(table)
 
 
@@ -52,6 +54,22 @@ def print_summary(summary: Summary, tag: str) -> None:
     named = f"{summary.snapshot_id} (tag {tag})" if tag else summary.snapshot_id
     for sentence in (*describe(summary), f"Snapshot {named} in {summary.address}: images in repository/, tables in tables/."):
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_verdict(verdict: Verdict, form: str) -> None:
+    """A student's evaluation to stdout: means and the student's lead as tables, means with intervals as CSV, everything as JSON."""
+    if form == "json":
+        print(json.dumps(to_json(verdict), indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    means, leads = to_standing_rows(verdict), to_difference_rows(verdict)
+    if form == "csv":
+        print_rows(means, list(means[0]), form)
+        return
+    print_rows(means, ["contestant", *verdict.columns], form, f"Means over {verdict.pairs} pairs of {verdict.groups} scenes")
+    if leads:
+        print_rows(leads, list(leads[0]), form, "The student's lead, with the 95 % interval of a bootstrap over scenes")
+    for column, count in verdict.left_out.items():
+        say(f"{column}: {count} of {verdict.pairs} pairs left out for all, where it is undefined for one")
 
 
 def print_estimate(estimate: Estimate) -> None:

@@ -1,25 +1,74 @@
-"""One pair by hand: fuse two files, or score a fused one, exactly as a build would."""
+"""By hand: fuse two files or two folders of them, or score a fused file, exactly as a build would."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from prior import evaluate, registry
-from prior.arrays import Picture, luma
+from flows.progress import Report
+from prior import evaluate, pairs
+from prior.arrays import luma
 from prior.evaluate import Scene
-from prior.pictures import MIN_SIDE, read_picture
-from storage.errors import InputError
+from prior.pairs import PairRef, Source
+from prior.pictures import MIN_SIDE, read_picture, show_path, write_png
+from prior.registry import Method
+from storage.errors import FusionPriorError, InputError
+
+logger = logging.getLogger(__name__)
 
 
-def fuse_files(method: str, a: Path, b: Path) -> Picture:
-    """The candidate of one method for two files.
+def fuse_files(method: Method, a: Path, b: Path, out: Path) -> None:
+    """Write the candidate of one method for two files; the file appears whole or not at all.
 
     Raises:
-        UnknownName: no such method.
-        InputError: a file cannot be used, or the two differ in size.
+        InputError: a file cannot be used or written, or the two differ in size.
         CandidateError: the method failed.
     """
-    found = registry.find_method(method)
-    return evaluate.fuse(found, _read_scene(a, b), {}).picture
+    picture = evaluate.fuse(method, _read_scene(a, b), {}).picture
+    try:
+        write_png(out, picture)
+    except OSError as error:
+        raise InputError(f"{show_path(out)} cannot be written ({error.strerror or error}); name another file") from error
+
+
+def fuse_folders(method: Method, a: Path, b: Path, out: Path, report: Report) -> tuple[int, int]:
+    """Write the candidates of one method for the pairs of two folders, as `<name>.png` each; a pair that fails is told and left out.
+
+    Args:
+        method: what fuses.
+        a: folder of the first sources.
+        b: folder of the second, under equal names.
+        out: folder of the fused pictures, neither of the two.
+        report: told of progress.
+
+    Returns:
+        How many pairs were fused, and how many failed.
+
+    Raises:
+        InputError: a folder cannot be used, or nothing pairs.
+    """
+    found = pairs.scan([Source(a=a, b=b)])
+    if out.resolve() in (a.resolve(), b.resolve()) or (out.exists() and not out.is_dir()):
+        raise InputError(f"{show_path(out)} is a file or holds the sources, which fused pictures must not replace; name another folder")
+    if found.orphans:
+        names = ", ".join(show_path(path) for path in found.orphans[:3]) + (" …" if len(found.orphans) > 3 else "")
+        logger.warning("%d pictures have no partner of the same name: %s", len(found.orphans), names)
+    for row in found.refused:
+        logger.warning("%s", row.message)
+    fused = 0
+    for done, ref in enumerate(found.pairs, 1):
+        fused += _fuse_pair(method, ref, out)
+        report("fusing", done, len(found.pairs))
+    return fused, len(found.pairs) + len(found.refused) - fused
+
+
+def _fuse_pair(method: Method, ref: PairRef, out: Path) -> bool:
+    """Whether a pair could be fused; if not, its one line is said."""
+    try:
+        fuse_files(method, ref.a, ref.b, out / f"{ref.key}.png")
+    except FusionPriorError as error:
+        logger.warning("pair %s: %s", ref.pair_id, error)
+        return False
+    return True
 
 
 def score_files(a: Path, b: Path, fused: Path, metrics: Sequence[str]) -> tuple[dict[str, float], tuple[str, ...]]:

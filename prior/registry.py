@@ -24,7 +24,8 @@ Fuse = Callable[..., "Image"]
 Judge = Callable[["Fused"], float]
 FuseT = TypeVar("FuseT", bound=Fuse)
 JudgeT = TypeVar("JudgeT", bound=Judge)
-FindT = TypeVar("FindT", bound="Callable[[str], Metric]")
+FindMethodT = TypeVar("FindMethodT", bound="Callable[[str], Method]")
+FindMetricT = TypeVar("FindMetricT", bound="Callable[[str], Metric]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Method:
         fuse: `(a, b) -> fused`, float32 luma `(H, W)` in [0, 1].
         family: such as "pyramid" or "guided filter".
         reference: authors, year, DOI.
-        version: raised whenever the output changes; part of every content key.
+        version: raised whenever the output changes; part of every content key. A method that is a file carries its hash.
         sets: the named sets it belongs to.
         needs: what it needs beyond the installed packages (weights, a GPU).
         licence: of the code or weights it rests on.
@@ -47,7 +48,7 @@ class Method:
     fuse: Fuse
     family: str
     reference: str
-    version: int
+    version: int | str
     sets: tuple[str, ...]
     needs: tuple[str, ...]
     licence: str
@@ -87,7 +88,8 @@ class Metric:
 
 _methods: dict[str, Method] = {}
 _metrics: dict[str, Metric] = {}
-_families: dict[str, Callable[[str], Metric]] = {}
+_method_families: dict[str, Callable[[str], Method]] = {}
+_metric_families: dict[str, Callable[[str], Metric]] = {}
 
 
 def method(
@@ -129,11 +131,21 @@ def metric(
     return register
 
 
-def metric_family(prefix: str) -> Callable[[FindT], FindT]:
+def method_family(prefix: str) -> Callable[[FindMethodT], FindMethodT]:
+    """Register the decorated function `(name) -> Method` for all names with a prefix: methods made on demand, of no set, not listed."""
+
+    def register(find: FindMethodT) -> FindMethodT:
+        _method_families[prefix] = find
+        return find
+
+    return register
+
+
+def metric_family(prefix: str) -> Callable[[FindMetricT], FindMetricT]:
     """Register the decorated function `(name) -> Metric` for all names with a prefix: metrics that are made on demand, not listed."""
 
-    def register(find: FindT) -> FindT:
-        _families[prefix] = find
+    def register(find: FindMetricT) -> FindMetricT:
+        _metric_families[prefix] = find
         return find
 
     return register
@@ -152,30 +164,28 @@ def metrics() -> Mapping[str, Metric]:
 
 
 def find_method(name: str) -> Method:
-    """The method of this name; raises UnknownName."""
-    return _find("method", methods(), name)
+    """The method of this name, or of the family whose prefix it has; raises UnknownName."""
+    return _find("method", methods(), _method_families, name)
 
 
 def find_metric(name: str) -> Metric:
     """The metric of this name, or of the family whose prefix it has; raises UnknownName."""
-    known = metrics()
-    for prefix, find in _families.items():
-        if name.startswith(prefix):
-            return find(name)
-    return _find("metric", known, name)
+    return _find("metric", metrics(), _metric_families, name)
 
 
 def resolve_methods(names: Iterable[str]) -> tuple[str, ...]:
     """Method names with sets ("fast", "all", "none") replaced by their members: sorted, without repetition.
 
     Raises:
-        UnknownName: a name is neither a method nor a set.
+        UnknownName: a name is neither a method nor a set; a member of a family raises what its family does.
     """
     known = methods()
     sets = {name for one in known.values() for name in one.sets} | {"all", "none"}
     found: set[str] = set()
     for name in names:
-        if name not in sets and name not in known:
+        if name.startswith(tuple(_method_families)):
+            found.add(find_method(name).name)
+        elif name not in sets and name not in known:
             raise unknown_name("method", name, [*known, *sets])
         found |= {one.name for one in known.values() if name in (one.name, "all", *one.sets)}
     return tuple(sorted(found))
@@ -190,7 +200,10 @@ def _add(table: dict[str, T], kind: str, name: str, record: T) -> None:
     table[name] = record
 
 
-def _find(kind: str, table: Mapping[str, T], name: str) -> T:
+def _find(kind: str, table: Mapping[str, T], families: Mapping[str, Callable[[str], T]], name: str) -> T:
+    for prefix, find in families.items():
+        if name.startswith(prefix):
+            return find(name)
     if name not in table:
         raise unknown_name(kind, name, table)
     return table[name]

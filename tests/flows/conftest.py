@@ -11,9 +11,11 @@ import pytest
 from distributed import Client
 from numpy.typing import NDArray
 
+from flows.build import build
 from flows.cluster import open_client
 from flows.recipe import Recipe, make_recipe
 from prior import registry
+from prior.groups import choose_split
 from prior.pictures import write_png
 
 HERE = Path(__file__).parent
@@ -81,3 +83,31 @@ def draw_pair(number: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ND
     a = np.clip(0.35 * (1 - scene) + 0.6 * spot, 0, 1)
     b = np.clip(scene + 0.02 * rng.standard_normal((height, width)), 0, 1)
     return (255 * a).astype(np.uint8), (255 * b).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def split_store(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A store whose newest snapshot, tagged v1, has three pairs to train on, one to validate and two to test; `b` is in colour."""
+    folder = tmp_path_factory.mktemp("split")
+    wanted = {"train": 3, "val": 1, "test": 2}
+    for number in range(100):
+        split = choose_split(f":s{number:02d}")  # every pair is a subject, whose group is named after it
+        if wanted[split]:
+            wanted[split] -= 1
+            a, b = draw_pair(number, (56, 64))
+            write_png(folder / "ir" / f"s{number:02d}.png", a)
+            write_png(folder / "vis" / f"s{number:02d}.png", cv2.applyColorMap(b, cv2.COLORMAP_AUTUMN))
+    block = {"a": str(folder / "ir"), "b": str(folder / "vis"), "subject": "^(.*)$"}
+    address = str(folder / "store")
+    build(make_recipe({"source": [block], "methods": ["average", "maximum"]}), address, client, tag="v1")
+    return address
+
+
+@pytest.fixture(scope="module")
+def trained(split_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of two steps on `split_store`; not to be changed."""
+    from flows.train_model import TrainRequest, train_model
+
+    out = tmp_path_factory.mktemp("trained") / "run"
+    train_model(TrainRequest(store=split_store, out=out, steps=2, batch=2, crop=48, device="cpu"))
+    return out

@@ -11,7 +11,7 @@ import pytest
 
 from prior import registry
 from prior.arrays import Image
-from prior.registry import find_method, find_metric, method, methods, metric, metrics, resolve_methods
+from prior.registry import Method, find_method, find_metric, method, method_family, methods, metric, metrics, resolve_methods
 from prior.statistics import Fused, Sources
 from storage.errors import InputError, UnknownName
 
@@ -23,6 +23,7 @@ def tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables of one's own, filled with what is registered."""
     monkeypatch.setattr(registry, "_methods", dict(methods()))
     monkeypatch.setattr(registry, "_metrics", dict(metrics()))
+    monkeypatch.setattr(registry, "_method_families", dict(registry._method_families))
 
 
 def blend(a: Image, b: Image, *, share: float = 0.5, steps: int = 3) -> Image:
@@ -121,6 +122,29 @@ def test_a_new_set_is_known_by_its_members() -> None:
 def test_a_name_that_is_neither_method_nor_set_is_refused(names: list[str]) -> None:
     with pytest.raises(UnknownName, match=r"unknown method 'fats'; did you mean .*fast"):
         resolve_methods(names)
+
+
+# Families.
+
+
+@pytest.mark.usefixtures("tables")
+def test_a_family_makes_its_methods_on_demand_and_lists_none() -> None:
+    @method_family("made:")
+    def make(name: str) -> Method:
+        if name != "made:blend":
+            raise InputError(f"{name} cannot be made")
+        return Method(name, blend, "test", "Nobody 2000", "abc", (), (), "MIT", False)
+
+    found = find_method("made:blend")
+    assert (found.name, found.version) == ("made:blend", "abc") and found.parameters == {"share": 0.5, "steps": 3}
+    assert "made:blend" not in methods() and "made:blend" not in resolve_methods(["all", "fast"])
+    assert resolve_methods(["tif", "made:blend", "made:blend"]) == ("made:blend", "tif")
+    for ask in (find_method, lambda name: resolve_methods([name])):
+        with pytest.raises(InputError, match="made:other cannot be made"):
+            ask("made:other")
+    with pytest.raises(UnknownName, match="unknown method 'makes:blend'"):
+        find_method("makes:blend")
+    assert make("made:blend") == found, "the decorator gives the function back as it is"
 
 
 # Metrics of pyiqa.

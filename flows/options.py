@@ -1,0 +1,24 @@
+"""Options that several commands have in common."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+INTERRUPTED = 130
+"""Exit status of a command that was stopped by hand."""
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
+SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
+RowFormat = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
+SamplingSteps = Annotated[int | None, typer.Option("--steps", help="Steps of the student's sampler, 1 to 50; its own number unless given.")]
+Device = Annotated[str | None, typer.Option("--device", help="What the student computes on: auto, cpu or cuda.")]
