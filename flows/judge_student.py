@@ -37,6 +37,7 @@ UNTRAINED = ("mi", "scd")
 CORRELATIONS = ("corr_a", "corr_b")
 """With each source: a student on its way to a copy of one is seen here."""
 
+BARE = ("source a", "source b")
 PLAIN_METHODS = ("average", "maximum")
 PREPARING, JUDGING = "scoring the teacher and the others", "judging the student"
 
@@ -129,7 +130,9 @@ def prepare_contest(
             row = next(one for one in scores[pair_id] if one.method == method)
             rows[_name_single(method)].append(_score_again(snapshot, row, scene, judges))
         for name, image in _fuse_plainly(scene):
-            rows[name].append(score_image(image, scene, judges, name))
+            marks = score_image(image, scene, judges, name)
+            # what says nothing of a bare source (SCD subtracts it from itself) must not cost all others the pair
+            rows[name].append({k: v for k, v in marks.items() if math.isfinite(v)} if name in BARE else marks)
         report(PREPARING, done, len(groups))
     return Contest(
         groups=dict(groups),
@@ -213,8 +216,7 @@ def _score_again(snapshot: Snapshot, row: ScoreRow, scene: Scene, judges: Judges
 
 
 def _fuse_plainly(scene: Scene) -> Iterator[tuple[str, Image]]:
-    yield "source a", scene.a
-    yield "source b", scene.b
+    yield from zip(BARE, (scene.a, scene.b), strict=True)
     for name in PLAIN_METHODS:
         yield name, registry.find_method(name).fuse(scene.a, scene.b)
 

@@ -76,17 +76,15 @@ class Prediction:
 
     Attributes:
         raw: what the denoiser says, `(B, 1, H, W)`: the velocity or the clean target.
-        image: the fused image before its refinement, in [-1, 1].
-        refined: and after it, not clamped.
+        refined: the fused image that follows, refined, in [-1, 1] but not clamped.
     """
 
     raw: Tensor
-    image: Tensor
     refined: Tensor
 
 
-def predict(student: Student, schedule: DDIMScheduler, noisy: Tensor, step: Tensor, a: Tensor, b: Tensor) -> Prediction:
-    """The fused image behind a noisy target.
+def denoise(student: Student, schedule: DDIMScheduler, noisy: Tensor, step: Tensor, a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """What the denoiser says of a noisy target, and the fused image in [-1, 1] that follows.
 
     Args:
         student: the networks.
@@ -96,14 +94,19 @@ def predict(student: Student, schedule: DDIMScheduler, noisy: Tensor, step: Tens
         a: the first source, in [-1, 1].
         b: the second.
     """
-    raw = student.predict(noisy, step, a, b)
+    raw: Tensor = student.predict(noisy, step, a, b)
     target = raw
     if student.network.predicts == "velocity":
         signal = schedule.alphas_cumprod.to(noisy)[step].view(-1, 1, 1, 1)
         target = signal.sqrt() * noisy - (1 - signal).sqrt() * raw
-    image = decode(student, target, a, b)
+    return raw, decode(student, target, a, b)
+
+
+def predict(student: Student, schedule: DDIMScheduler, noisy: Tensor, step: Tensor, a: Tensor, b: Tensor) -> Prediction:
+    """The fused image behind a noisy target, refined; arguments as in `denoise`."""
+    raw, image = denoise(student, schedule, noisy, step, a, b)
     shown = image.detach() if student.network.detach else image
-    return Prediction(raw, image, student.refine(shown, step, a, b))
+    return Prediction(raw, student.refine(shown, step, a, b))
 
 
 def sample(student: Student, a: Tensor, b: Tensor, noise: Tensor, steps: int) -> Tensor:

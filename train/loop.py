@@ -8,7 +8,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -174,7 +174,15 @@ def check_same(run: Run, facts: Facts) -> None:
     held = {"snapshot": facts.snapshot_id, "network": facts.network, "training": facts.training}
     for name, value in asked.items():
         if value != held[name]:
-            raise InputError(f"the run in {run.out} was begun with {name} {held[name]}, not {value}; use another --out")
+            raise InputError(f"the run in {run.out} was begun with {describe_change(name, held[name], value)}; use another --out")
+
+
+def describe_change(name: str, held: object, asked: object) -> str:
+    """What differs between two records, or two plain values, in words."""
+    if not is_dataclass(held):
+        return f"{name} {held}, not {asked}"
+    pairs = ((one.name, getattr(held, one.name), getattr(asked, one.name)) for one in fields(held))
+    return ", ".join(describe_change(f"{name} {part}", old, new) for part, old, new in pairs if old != new)
 
 
 def save(run: Run, state: State, processes: Processes) -> None:

@@ -12,7 +12,6 @@ from torch.nn import functional
 
 from train import diffusion, judges
 from train.config import Mix
-from train.diffusion import Prediction
 from train.model import Student
 
 BEST = 9.0
@@ -47,23 +46,24 @@ class Objective(nn.Module):
             mix: the weights; a loss of weight 0 is not computed.
             last: the sampler's step whose image is judged, in the last stage; None judges the prediction from `step`.
         """
+        student, (a, b) = self.student, (scenes.a, scenes.b)
+        target = diffusion.encode(student, scenes.winner, a, b)
+        noisy = self.schedule.add_noise(target, scenes.noise, step)
+        wanted = self.schedule.get_velocity(target, scenes.noise, step) if student.network.predicts == "velocity" else target
         losses: dict[str, Tensor] = {}
         if last is None:
-            prediction, losses["noise"] = self._predict(scenes, step, mix)
+            prediction = diffusion.predict(student, self.schedule, noisy, step, a, b)
+            losses["noise"] = self._miss(prediction.raw, wanted, scenes, mix)
         else:
-            prediction = diffusion.walk(self.student, scenes.a, scenes.b, scenes.noise, self.student.network.steps, last)
+            prediction = diffusion.walk(student, a, b, scenes.noise, student.network.steps, last)
             if mix.noise:
-                losses["noise"] = self._predict(scenes, step, mix)[1]
+                losses["noise"] = self._miss(diffusion.denoise(student, self.schedule, noisy, step, a, b)[0], wanted, scenes, mix)
         return losses | judge_image(prediction.refined.float(), scenes, mix)
 
-    def _predict(self, scenes: Scenes, step: Tensor, mix: Mix) -> tuple[Prediction, Tensor]:
-        """What the student makes of the noised winners, and the denoiser's own loss."""
-        target = diffusion.encode(self.student, scenes.winner, scenes.a, scenes.b)
-        noisy = self.schedule.add_noise(target, scenes.noise, step)
-        prediction = diffusion.predict(self.student, self.schedule, noisy, step, scenes.a, scenes.b)
-        if self.student.network.predicts == "velocity":
-            target = self.schedule.get_velocity(target, scenes.noise, step)
-        return prediction, mix.noise * average(distance(prediction.raw.float(), target), scenes.weight)
+    @staticmethod
+    def _miss(raw: Tensor, wanted: Tensor, scenes: Scenes, mix: Mix) -> Tensor:
+        """The denoiser's own loss."""
+        return mix.noise * average(distance(raw.float(), wanted), scenes.weight)
 
 
 def judge_image(image: Tensor, scenes: Scenes, mix: Mix) -> dict[str, Tensor]:

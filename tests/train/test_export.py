@@ -1,22 +1,18 @@
 """An exported file fuses as the student does, at every size, and carries nothing of the machine that wrote it."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from storage.errors import InputError
 from train.config import PRESETS
 from train.export import export_student
-from train.fuse import fuse
+from train.fuse import Fuse, Image, fuse
 from train.model import Student
-
-Image = NDArray[np.float32]
 
 SIZES = ((41, 53), (64, 64), (100, 37), (258, 301))  # of odd sides, of sides that need no padding, and beyond the square of noise
 STEPS = {"residual": None, "image": 2}  # the first network's own number is 2 as well, the other's is 4
@@ -48,41 +44,41 @@ def draw(height: int, width: int) -> tuple[Image, Image]:
 class Exported:
     """An exported file, what wrote it, what it runs as and what it says of itself."""
 
+    name: str
     student: Student
-    steps: int | None
     path: Path
-    fuse: Callable[[Image, Image], Image]
+    fuse: Fuse
     about: str
+
+
+def open_onnx(path: Path) -> tuple[Fuse, str]:
+    session = pytest.importorskip("onnxruntime").InferenceSession(path)
+    about = pytest.importorskip("onnx").load(path).doc_string
+    return lambda a, b: session.run(["fused"], {"a": a[None, None], "b": b[None, None]})[0][0, 0], about
+
+
+def open_torch(path: Path) -> tuple[Fuse, str]:
+    said = {"about.txt": ""}
+    program = torch.export.load(path, extra_files=said).module()
+    return lambda a, b: program(*(torch.from_numpy(one)[None, None] for one in (a, b)))[0, 0].numpy(), said["about.txt"]
 
 
 @pytest.fixture(scope="module", params=[(name, form) for name in NETWORKS for form in ("onnx", "torch")], ids="-".join)
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     name, form = request.param
-    student, steps = make_student(name), STEPS[name]
-    path = tmp_path_factory.mktemp("exported") / {"onnx": "student.onnx", "torch": "student.pt2"}[form]
     if form == "onnx":
-        runtime, onnx = pytest.importorskip("onnxruntime"), pytest.importorskip("onnx")
-        export_student(student, path, form=form, steps=steps, seed=SEED)
-        session = runtime.InferenceSession(path)
-        return Exported(
-            student,
-            steps,
-            path,
-            lambda a, b: session.run(["fused"], {"a": a[None, None], "b": b[None, None]})[0][0, 0],
-            onnx.load(path).doc_string,
-        )
-    export_student(student, path, form=form, steps=steps, seed=SEED)
-    said = {"about.txt": ""}
-    program = torch.export.load(path, extra_files=said).module()
-    return Exported(
-        student, steps, path, lambda a, b: program(*(torch.from_numpy(one)[None, None] for one in (a, b)))[0, 0].numpy(), said["about.txt"]
-    )
+        pytest.importorskip("onnxscript")
+    file_name, open_file = {"onnx": ("student.onnx", open_onnx), "torch": ("student.pt2", open_torch)}[form]
+    path = tmp_path_factory.mktemp("exported") / file_name
+    student = make_student(name)
+    export_student(student, path, form=form, steps=STEPS[name], seed=SEED)
+    return Exported(name, student, path, *open_file(path))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_file_fuses_as_the_student_does(exported: Exported, size: tuple[int, int]) -> None:
     a, b = draw(*size)
-    expected = fuse(exported.student, a, b, steps=exported.steps, seed=SEED)
+    expected = fuse(exported.student, a, b, steps=STEPS[exported.name], seed=SEED)
     fused = exported.fuse(a, b)
     assert fused.dtype == np.float32 and fused.shape == size
     assert expected.std() > 0.05
@@ -100,19 +96,17 @@ def test_file_says_what_it_is(exported: Exported) -> None:
 
 
 def test_student_stays_as_it_is(exported: Exported) -> None:
-    fresh = make_student("residual" if exported.steps is None else "image").state_dict()
+    fresh = make_student(exported.name).state_dict()
     assert all(one.requires_grad for one in exported.student.parameters())
     assert all(torch.equal(one, fresh[name]) for name, one in exported.student.state_dict().items())
 
 
+@pytest.mark.parametrize("exported", [("residual", "onnx")], ids="-".join, indirect=True)
 def test_onnx_names_its_inputs_and_their_axes(exported: Exported) -> None:
-    if exported.path.suffix != ".onnx":
-        pytest.skip("of ONNX files")
     graph = pytest.importorskip("onnx").load(exported.path).graph
-    axes = {
-        one.name: [axis.dim_param or axis.dim_value for axis in one.type.tensor_type.shape.dim] for one in (*graph.input, *graph.output)
-    }
-    assert axes == dict.fromkeys(("a", "b", "fused"), [1, 1, "height", "width"])
+    shapes = {one.name: one.type.tensor_type.shape.dim for one in (*graph.input, *graph.output)}
+    axes = {name: [axis.dim_param or axis.dim_value for axis in shape] for name, shape in shapes.items()}
+    assert axes == {name: [1, 1, "height", "width"] for name in ("a", "b", "fused")}
 
 
 @pytest.mark.parametrize("steps", [0, 51])

@@ -1,5 +1,7 @@
 """Tests of train.fuse: any size, no seams, the same answer twice."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,7 @@ def test_tiles_cover_a_side_and_overlap_enough(side: int) -> None:
     assert tiles[0].start == 0
     assert tiles[-1].stop == side
     assert all(one.stop - one.start == 64 for one in tiles)
-    assert all(later.start + 16 <= earlier.stop for earlier, later in zip(tiles, tiles[1:], strict=False))
+    assert all(later.start + 16 <= earlier.stop for earlier, later in pairwise(tiles))
     weight = torch.zeros(side)
     for one, fade in cut(side, 64, 16):
         assert fade.min() > 0

@@ -100,7 +100,7 @@ def test_another_seed_or_rate_is_another_run(field: str, make: Make) -> None:
     first = digest(train(make("first"), ALONE))
     other = replace(TRAINING, **{field: {"seed": 1, "rate": 2e-3}[field]})
     assert digest(train(make("other", training=other), ALONE)) != first
-    with pytest.raises(InputError, match="was begun with training"):
+    with pytest.raises(InputError, match=f"was begun with training {field}"):
         train(make("first", training=other), ALONE)
 
 
