@@ -1,4 +1,4 @@
-"""Seconds per training step, seconds to fuse 256 x 256, and peak memory of each preset, on one thread; each preset in its own process.
+"""Seconds per training step and to fuse 256 x 256, and peak memory, of each preset on one thread; each in a process of its own.
 
 Usage: python benchmarks/bench_train.py [PRESET …]
 """
@@ -20,12 +20,14 @@ from train.model import Student
 from train.report import measure_peak_memory
 
 ROUNDS = 3
+BATCH = 2  # crops of 128 x 128 per step: of the largest preset, 16 would take minutes and more memory than many machines have
+CROP = 128
 SIDE = 256
 
 
 def main() -> None:
     """Measure every preset, or those named."""
-    print(f"one thread, batches and crops of the preset's own size, median of {ROUNDS} after one to warm up")
+    print(f"one thread, {BATCH} crops of {CROP} px per step, median of {ROUNDS} after one to warm up")
     print(f"{'preset':10}{'parameters':>12}{'s/step':>9}{'last stage':>12}{'peak MB':>9}{'s to fuse':>11}{'peak MB':>9}")
     for preset in sys.argv[1:] or PRESETS:
         done = subprocess.run([sys.executable, __file__, "--alone", preset], check=True, capture_output=True, text=True)
@@ -45,9 +47,9 @@ def measure(name: str) -> dict[str, float]:
     seconds = take_median(lambda: fuse(student.eval(), a, b))
     fuse_memory = measure_peak_memory()
     objective, training = Objective(student.train()), preset.training
-    crops = torch.rand((3, training.batch, 1, training.crop, training.crop)) * 2 - 1
-    scenes = Scenes(*crops, torch.ones(training.batch), torch.randn_like(crops[0]))
-    levels = torch.randint(0, 1000, (training.batch,))
+    crops = torch.rand((3, BATCH, 1, CROP, CROP)) * 2 - 1
+    scenes = Scenes(*crops, torch.ones(BATCH), torch.randn_like(crops[0]))
+    levels = torch.randint(0, 1000, (BATCH,))
 
     def learn(*stage: object) -> None:
         torch.stack(list(objective(scenes, levels, *stage).values())).sum().backward()

@@ -1,7 +1,9 @@
 """The commands about students: train one, judge it, show it, hand it on. Part of `flows.command_line`, and read like it."""
 
+import functools
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +16,7 @@ from flows.options import INTERRUPTED, Device, Format, RowFormat, SamplingSteps,
 if TYPE_CHECKING:
     from storage.snapshot import Snapshot
     from train.config import Network
+    from train.model import Student
 
 model_app = typer.Typer(help="Students: judge one, show what it is, list the presets, export it.", no_args_is_help=True)
 
@@ -39,7 +42,7 @@ def train(
     crop: Annotated[int | None, typer.Option(help="Side of a crop, px.")] = None,
     rate: Annotated[float | None, typer.Option(help="The highest learning rate.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the weights, crops and noise.")] = None,
-    mix: Annotated[str | None, typer.Option(help="Losses: published, prior-only, rules-only or criterion.")] = None,
+    mix: Annotated[str | None, typer.Option(help="Losses: published, prior-only, rules-only or criteria.")] = None,
     prior_weight: Annotated[float | None, typer.Option(help="Weight of the distance to the prior's winner, in place of the mix's.")] = None,
     last_stage: Annotated[float | None, typer.Option(help="Share of the steps, at the end, on the sampler's own images.")] = None,
     weighting: Annotated[str | None, typer.Option(help="none, or margin: winners by a clear margin count more.")] = None,
@@ -100,14 +103,14 @@ def evaluate(
 @model_app.command()
 def show(checkpoint: Folder, form: RowFormat = Format.table) -> None:
     """What a student is: networks, size, step, value, the snapshot and the losses it was trained with."""
-    from train.checkpoint import read_checkpoint
+    from train.checkpoint import make_student, read_checkpoint
 
     found = read_checkpoint(checkpoint)
     facts = found.facts
     told: dict[str, Any] = {
         "checkpoint": str(found.folder),
         "preset": _name_preset(facts.network),
-        "parameters": _count_parameters(facts.network),
+        "parameters": _count_parameters(lambda: make_student(found)),
         "step": facts.step,
         "steps": facts.training.steps,
         "value": facts.value,
@@ -129,11 +132,12 @@ def presets(form: RowFormat = Format.table) -> None:
     """The presets with their numbers of parameters, and what `diff-if` does otherwise than the published code."""
     from flows.output import print_rows
     from train.config import CORRECTIONS, PRESETS
+    from train.model import Student
 
     rows = [
         {
             "name": name,
-            "parameters": _count_parameters(one.network),
+            "parameters": _count_parameters(functools.partial(Student, one.network)),
             "widths": one.network.widths,
             "fold": one.network.fold,
             "diffuses": one.network.target,
@@ -184,7 +188,8 @@ def _open_snapshot(store: str, name: str | None, trained_on: str) -> "Snapshot":
         message = f"the snapshot {trained_on} that the student was trained on is not in {store}; name its store, or another with --snapshot"
         raise SnapshotNotFound(message) from None
     if opened.id != trained_on:
-        say(f"judged on snapshot {opened.id}; the student was trained on {trained_on}: pairs of one scene are in the same split of both")
+        say(f"judged on snapshot {opened.id}; the student was trained on {trained_on}")
+        say("a scene keeps its split within one store: if the two are of different stores, it may have been trained on")
     return opened
 
 
@@ -194,13 +199,11 @@ def _name_preset(network: "Network") -> str:
     return next((name for name, one in PRESETS.items() if one.network == network), "none of this release")
 
 
-def _count_parameters(network: "Network") -> int:
+def _count_parameters(make: "Callable[[], Student]") -> int:
     import torch
 
-    from train.model import Student
-
     with torch.device("meta"):  # shapes alone
-        return sum(one.numel() for one in Student(network).parameters())
+        return sum(one.numel() for one in make().parameters())
 
 
 def _print_facts(told: dict[str, Any], form: Format) -> None:

@@ -96,7 +96,7 @@ def train_model(request: TrainRequest) -> Path:
     """
     world, local_rank = (int(os.environ.get(name, otherwise)) for name, otherwise in (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
     with join_processes(request.device, world, local_rank) as processes:
-        run = prepare_run(request)
+        run = prepare_run(request, processes.world)
         if processes.rank == 0:
             logger.info("training on %d pairs of snapshot %s, on %s", len(run.crops), run.crops.snapshot_id, processes.device)
             run = add_validation(run)
@@ -105,11 +105,11 @@ def train_model(request: TrainRequest) -> Path:
         return loop.train(run, processes)
 
 
-def prepare_run(request: TrainRequest) -> Run:
-    """Everything of a run but its judge and its examples, checked; see `train_model` for what it raises."""
+def prepare_run(request: TrainRequest, processes: int = 1) -> Run:
+    """Everything of a run of so many processes but its judge and its examples, checked; see `train_model` for what it raises."""
     held = find_held(request)
     network, training = choose_settings(request, held)
-    check_training(training)
+    check_training(training, network, processes)
     run = Run(
         network=network,
         training=training,
@@ -191,9 +191,7 @@ def make_judge(contest: Contest) -> Judge:
     def judge_means(fuse: Fuse) -> Mapping[str, float]:
         verdict = judge(contest, fuse, resamples=RESAMPLES)
         standing = next(one for one in verdict.standings if one.contestant == CONTESTANT)
-        means = {column: interval.mean for column, interval in standing.scores.items()}
-        # a student that is undefined everywhere stands below all others, where nan would compare with none
-        return means | {"balanced": means["balanced"] if math.isfinite(means.get("balanced", math.nan)) else -math.inf}
+        return {column: interval.mean for column, interval in standing.scores.items()}
 
     return judge_means
 

@@ -93,8 +93,8 @@ def find_groups(scenes: Sequence[Scene], known: Sequence[PairRow]) -> dict[str, 
 
     A pair is known by its two files, or by its id as long as it looks the same, and keeps its group for good: also where a new pair is
     near to two known groups, which then joins the one it is most alike to. Known pairs that are not among the scenes have no signature
-    any more and are compared by their hashes alone. New groups are named after their subject, or else after the first of their hashes,
-    so that the same scene gets the same split in every store.
+    any more and are compared by their hashes alone. New groups are named after their subject, or else after the first of their hashes:
+    a store that begins with other pairs of a scene may name, and so split, it otherwise.
 
     Args:
         scenes: in any order.

@@ -43,10 +43,10 @@ class Facts:
 
     Attributes:
         architecture: of the release that made it, see `config.ARCHITECTURE`.
-        schema_version: of the snapshots it was trained on.
+        schema_version: of the snapshots that its release makes.
         snapshot_id: the snapshot it was trained on.
         step: steps taken.
-        value: the mean of `balanced` on the validation pairs when it was last judged; None before.
+        value: the mean of `balanced` on the validation pairs; None where this step was not judged.
         network: the networks' configuration.
         training: how it is trained.
         hashes: file name to sha256.
@@ -158,12 +158,17 @@ def read_student(checkpoint: Checkpoint) -> Student:
     Raises:
         InputError: the weights are damaged, or do not fit the networks.
     """
-    try:
-        student = Student(checkpoint.facts.network)
-    except (ValueError, RuntimeError, TypeError, ZeroDivisionError) as error:
-        raise InputError(f"the networks that {checkpoint.folder} names cannot be built ({error}); use another checkpoint") from error
+    student = make_student(checkpoint)
     load_weights(student, read_tensors(checkpoint, STUDENT), checkpoint.folder)
     return student
+
+
+def make_student(checkpoint: Checkpoint) -> Student:
+    """A student with the networks of a checkpoint, its weights not read; raises InputError where they cannot be built."""
+    try:
+        return Student(checkpoint.facts.network)
+    except (ValueError, RuntimeError, TypeError, ZeroDivisionError) as error:
+        raise InputError(f"the networks that {checkpoint.folder} names cannot be built ({error}); use another checkpoint") from error
 
 
 def load_weights(student: Student, weights: Mapping[str, Tensor], folder: Path) -> None:

@@ -4,13 +4,16 @@ The three presets share every idea and differ in size. `diff-if` is the publishe
 doi 10.1016/j.inffus.2024.102450) with the corrections listed in `CORRECTIONS`; `small` and `tiny` are ours, for machines without a GPU.
 """
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 from storage.errors import InputError, unknown_name
 from train import judges
+
+LARGEST_SEED = 2**63
 
 ARCHITECTURE = 1
 """Raised whenever the weights of an older release would mean something else in a network of equal configuration."""
@@ -64,6 +67,11 @@ class Network:
     refiner_expansion: float
     detach: bool
     steps: int
+
+    @property
+    def multiple(self) -> int:
+        """What both sides of an image must be divisible by."""
+        return self.fold << (len(self.widths) - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,8 +230,8 @@ def find_mix(name: str) -> Mix:
     return MIXES[name]
 
 
-def check_training(training: Training) -> None:
-    """Refuse numbers that no run can have; raises InputError."""
+def check_training(training: Training, network: Network, processes: int = 1) -> None:
+    """Refuse numbers that no run can have, of one process or several; raises InputError."""
     least = {
         "steps": 1,
         "batch": 1,
@@ -237,8 +245,28 @@ def check_training(training: Training) -> None:
     for name, lowest in least.items():
         if getattr(training, name) < lowest:
             raise InputError(f"{name} is {getattr(training, name)}; it must be {lowest} or more")
-    if training.batch % training.accumulate:
-        raise InputError(f"a batch of {training.batch} crops cannot be cut into {training.accumulate} equal parts; change either")
+    if training.seed >= LARGEST_SEED:
+        raise InputError(f"seed is {training.seed}; it must be below {LARGEST_SEED}")
+    if training.batch % processes:
+        raise InputError(f"a batch of {training.batch} crops cannot be shared evenly by {processes} processes; change --batch")
+    share = training.batch // processes
+    if share % training.accumulate:
+        raise InputError(f"{share} crops per process cannot be cut into {training.accumulate} equal parts; change --batch or --accumulate")
+    if training.crop % network.multiple:
+        nearest = network.multiple * max(-(-judges.SMALLEST // network.multiple), round(training.crop / network.multiple))
+        raise InputError(f"crop is {training.crop}; these networks need a multiple of {network.multiple}, such as {nearest}")
     for name, low, high in (("rate", 0.0, 1.0), ("ema", 0.0, 1.0), ("last_stage", 0.0, 1.0), ("clip", 0.0, 1e9)):
         if not low <= getattr(training, name) <= high:
             raise InputError(f"{name} is {getattr(training, name)}; it must lie between {low:g} and {high:g}")
+    for mix in (training.mix, training.last_mix):
+        check_mix(mix)
+
+
+def check_mix(mix: Mix) -> None:
+    """Refuse weights under which nothing is learnt, or the opposite of it; raises InputError."""
+    weights = asdict(mix)
+    for name, weight in weights.items():
+        if not 0 <= weight < math.inf:
+            raise InputError(f"the weight of the loss {name!r} is {weight}; it must be 0 or more")
+    if not any(weight for name, weight in weights.items() if name != "noise"):
+        raise InputError("every loss of the fused image has weight 0, so that the refinement learns nothing; give one of them a weight")

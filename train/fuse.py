@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from storage.errors import InputError
 from train.checkpoint import read_checkpoint, read_student
+from train.config import LARGEST_SEED
 from train.diffusion import sample
 from train.model import Student
 
@@ -25,7 +26,7 @@ Fuse = Callable[[Image, Image], Image]
 NOISE_SIDE = 256
 """Where sampling starts: one square of noise, repeated in both directions, so that it does not depend on the size nor on the tile."""
 
-TILE, OVERLAP = 768, 96  # px; the overlap is wider than what a pixel of the smaller presets sees
+TILE, OVERLAP = 768, 96  # px; normalisation and attention see a whole tile, so neighbours differ a little, and fade into each other
 
 
 def load_student(folder: Path, device: str = "cpu") -> Student:
@@ -61,6 +62,7 @@ def fuse(
         raise InputError(f"the sources are {a.shape} and {b.shape}; expected two lumas of one size (H, W)")
     if not 0 <= overlap < tile:
         raise InputError(f"tiles of {tile} px cannot overlap by {overlap} px; make the overlap smaller")
+    steps = student.network.steps if steps is None else steps
     device = next(student.parameters()).device
     sources = torch.stack([torch.tensor(one, dtype=torch.float32) for one in (a, b)]).unsqueeze(1) * 2 - 1
     fused, weight = torch.zeros(a.shape), torch.zeros(a.shape)
@@ -69,7 +71,7 @@ def fuse(
             noise = make_noise(seed, rows, columns)
             with torch.inference_mode():
                 first, second = sources[:, None, :, rows, columns].to(device)
-                part = fuse_tile(student, first, second, noise.to(device), steps or student.network.steps)
+                part = fuse_tile(student, first, second, noise.to(device), steps)
             fade = torch.outer(fade_rows, fade_columns)
             fused[rows, columns] += part.float().cpu() * fade
             weight[rows, columns] += fade
@@ -102,6 +104,8 @@ def cut(side: int, tile: int, overlap: int) -> Iterator[tuple[slice, Tensor]]:
 
 def make_noise(seed: int, rows: slice, columns: slice) -> Tensor:
     """The noise of a window of an image, `(1, 1, h, w)`: the same at the same place of every image."""
+    if not 0 <= seed < LARGEST_SEED:
+        raise InputError(f"seed is {seed}; it must be 0 or more, and below {LARGEST_SEED}")
     square = torch.randn((NOISE_SIDE, NOISE_SIDE), generator=torch.Generator().manual_seed(seed))
     across = torch.arange(columns.start, columns.stop) % NOISE_SIDE
     return square[torch.arange(rows.start, rows.stop) % NOISE_SIDE][:, across][None, None]

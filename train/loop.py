@@ -82,7 +82,15 @@ def train(run: Run, processes: Processes) -> Path:
         InputError: the run cannot be done as asked.
         TrainingFailed: a loss is no finite number, or memory is short; the checkpoints so far stay.
     """
-    check_training(run.training)
+    check_training(run.training, run.network, processes.world)
+    try:
+        return go(run, processes)
+    except OSError as error:
+        raise TrainingFailed(f"{run.out} cannot be written ({error.strerror or error}); make room, and go on with --resume") from error
+
+
+def go(run: Run, processes: Processes) -> Path:
+    """The loop itself: a step of the optimiser, and now and then a report, an evaluation, a checkpoint."""
     started, training = time.monotonic(), run.training
     state = begin(run, processes.device)
     objective = processes.share(Objective(state.student), run.network)
@@ -98,15 +106,17 @@ def train(run: Run, processes: Processes) -> Path:
     )
     with Reporter(run.out, state.step, processes.rank == 0) as reporter:
         for batch in batches:
+            began = time.perf_counter()
             losses = take_step(run, state, objective, batch, processes)
-            reporter.add(losses, rate_at(training, state.step - 1))
+            reporter.add(losses, rate_at(training, state.step - 1), time.perf_counter() - began)
             late = processes.agree(time.monotonic() - started > 60 * run.max_minutes)
-            last = late or state.step == training.steps
-            if last or state.step % training.report_every == 0:
+            ended = state.step == training.steps
+            judged = ended or state.step % training.evaluate_every == 0
+            if late or ended or state.step % training.report_every == 0:
                 reporter.report(state.step)
-            if last or state.step % training.evaluate_every == 0:
+            if judged:
                 evaluate(run, state, reporter, processes)
-            if last or state.step % training.save_every == 0 or state.step % training.evaluate_every == 0:
+            if late or judged or state.step % training.save_every == 0:
                 save(run, state, processes)
             if late:
                 logger.info("stopped after %d of %d steps, as --max-minutes asks; --resume goes on", state.step, training.steps)
@@ -129,15 +139,15 @@ def take_step(run: Run, state: State, objective: nn.Module, batch: Batch, proces
         with processes.hold_back(objective, ready), processes.autocast():
             losses = objective(scenes, levels, *stage_at(training, run.network, step))
             total = torch.stack(list(losses.values())).sum() / len(parts)
-        check_finite(losses, step, batch.pair_ids, training)
+        check_finite(losses, step, batch.pair_ids, training, processes)
         total.backward()  # type: ignore[no-untyped-call]
         means = {name: means.get(name, 0.0) + loss.item() / len(parts) for name, loss in losses.items()}
     norm = nn.utils.clip_grad_norm_(state.student.parameters(), training.clip)
-    check_finite({"gradient's norm": norm}, step, batch.pair_ids, training)
+    check_finite({"gradient's norm": norm}, step, batch.pair_ids, training, processes)
     state.optimiser.step()
     state.optimiser.zero_grad()
     state.ema.step(state.student.parameters())
-    state.step = step + 1
+    state.step, state.value = step + 1, None
     return means | {"total": sum(means.values()), "norm": norm.item()}
 
 
@@ -162,6 +172,7 @@ def begin(run: Run, device: torch.device) -> State:
         check_same(run, newest.facts)
         checkpoints.check_schema(newest)
         restore(state, newest)
+        mark(run, state)  # it may have been killed before it could
         logger.info("going on from step %d of %d", state.step, run.training.steps)
     if run.compiled:
         student.compile_parts()
@@ -174,7 +185,9 @@ def check_same(run: Run, facts: Facts) -> None:
     held = {"snapshot": facts.snapshot_id, "network": facts.network, "training": facts.training}
     for name, value in asked.items():
         if value != held[name]:
-            raise InputError(f"the run in {run.out} was begun with {describe_change(name, held[name], value)}; use another --out")
+            remedy = "leave --snapshot out to go on with it" if name == "snapshot" else "give the same to go on with it"
+            change = describe_change(name, held[name], value)
+            raise InputError(f"the run in {run.out} was begun with {change}; {remedy}, or use another --out")
 
 
 def describe_change(name: str, held: object, asked: object) -> str:
@@ -200,11 +213,16 @@ def save(run: Run, state: State, processes: Processes) -> None:
         hashes={},
     )
     kept = checkpoints.write_checkpoint(run.out, facts, averaged(state), pack_state(state))
+    mark(run, state)
+    checkpoints.delete_old(run.out)
+    logger.info("step %d is kept in %s", state.step, kept.folder)
+
+
+def mark(run: Run, state: State) -> None:
+    """Mark this step as the best, if it was judged and no earlier one judged better."""
     best = checkpoints.read_best(run.out)
     if state.value is not None and (best is None or best[0] >= state.step or state.value > best[1]):
         checkpoints.mark_best(run.out, state.step, state.value)
-    checkpoints.delete_old(run.out)
-    logger.info("step %d is kept in %s", state.step, kept.folder)
 
 
 def averaged(state: State) -> dict[str, Tensor]:
@@ -274,8 +292,6 @@ def stage_at(training: Training, network: Network, step: int) -> tuple[Mix, int 
 def draw_parts(training: Training, step: int, batch: Batch, processes: Processes) -> Iterator[tuple[Scenes, Tensor]]:
     """A share of a batch in equal parts, with the noise and the noise level of every crop, which depend on its number alone."""
     count = len(batch.pair_ids)
-    if count % training.accumulate:
-        raise InputError(f"{count} crops per process cannot be cut into {training.accumulate} equal parts; change --batch")
     first = step * training.batch + processes.rank * count
     draws = [np.random.default_rng(np.random.SeedSequence(training.seed, spawn_key=(first + n, 1))) for n in range(count)]
     levels = torch.tensor([int(one.integers(STEPS)) for one in draws])
@@ -287,10 +303,11 @@ def draw_parts(training: Training, step: int, batch: Batch, processes: Processes
         yield Scenes(*crops), level
 
 
-def check_finite(losses: Mapping[str, Tensor], step: int, pair_ids: tuple[str, ...], training: Training) -> None:
-    """Stop before the weights are spoilt; raises TrainingFailed with the batch's pairs."""
+def check_finite(losses: Mapping[str, Tensor], step: int, pair_ids: tuple[str, ...], training: Training, processes: Processes) -> None:
+    """Stop every process before the weights are spoilt; raises TrainingFailed with the pairs of this one's share."""
     wrong = [name for name, loss in losses.items() if not torch.isfinite(loss)]
-    if wrong:
+    if processes.agree(bool(wrong)):
+        wrong = wrong or ["a loss of another process"]
         pairs = ", ".join(dict.fromkeys(pair_ids))
         raise TrainingFailed(
             f"step {step}: {', '.join(wrong)} is not a finite number on pairs {pairs}; "

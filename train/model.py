@@ -29,7 +29,7 @@ class Student(nn.Module):
     @property
     def multiple(self) -> int:
         """What both sides of an image must be divisible by."""
-        return self.network.fold << (len(self.network.widths) - 1)
+        return self.network.multiple
 
     def compile_parts(self) -> None:
         """Compile both networks, for a GPU that trains for hours; the first steps then take minutes."""
@@ -37,10 +37,10 @@ class Student(nn.Module):
         self.refiner.compile()
 
     def predict(self, noisy: Tensor, step: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """The velocity v of a noisy target, `(B, 1, H, W)`."""
+        """What the denoiser says of a noisy target, `(B, 1, H, W)`: its velocity, or the clean target."""
         seen = functional.pixel_unshuffle(torch.cat((a, b, noisy), 1), self.network.fold)
-        velocity: Tensor = self.denoiser(seen, step, return_dict=False)[0]
-        return functional.pixel_shuffle(velocity, self.network.fold)
+        said: Tensor = self.denoiser(seen, step, return_dict=False)[0]
+        return functional.pixel_shuffle(said, self.network.fold)
 
     def refine(self, image: Tensor, step: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """A predicted fused image, polished, in [-1, 1]."""
@@ -64,7 +64,7 @@ def build_denoiser(network: Network) -> UNet2DModel:
         add_attention=network.attention,
         attention_head_dim=network.widths[-1],  # one head
     )
-    nn.init.zeros_(denoiser.conv_out.weight)  # begins at no velocity: from pure noise that is a residual of zero, the mean of the sources
+    nn.init.zeros_(denoiser.conv_out.weight)  # begins at next to nothing: of a residual that is the mean of the sources
     return denoiser
 
 

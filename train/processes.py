@@ -6,6 +6,7 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as messages
@@ -77,9 +78,12 @@ def join_processes(device: str, world: int = 1, local_rank: int = 0) -> Iterator
             yield Processes(chosen)
             return
         if chosen.type == "cuda":
+            if local_rank >= torch.cuda.device_count():
+                raise InputError(f"{world} processes were started, but only {torch.cuda.device_count()} GPUs are to be seen; start as many")
             chosen = torch.device("cuda", local_rank)
             torch.cuda.set_device(chosen)
-        messages.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        # the first process judges while the others wait
+        messages.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(hours=2))
         try:
             yield Processes(chosen, messages.get_rank(), world)
         finally:

@@ -8,8 +8,8 @@ RUN/examples/step-….png     per line one validation pair: source a, source b, 
 import json
 import logging
 import resource
+import statistics
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from torch.utils.tensorboard import SummaryWriter
 logger = logging.getLogger(__name__)
 
 REPORTS, CURVES, EXAMPLES = "report.jsonl", "tensorboard", "examples"
+SECONDS = "seconds_per_step"
 SIDE, GAP = 256, 4  # px: of an example, and between two
 
 
@@ -32,10 +33,8 @@ class Reporter:
 
     def __init__(self, run: Path, step: int, speaks: bool) -> None:
         self._run, self._speaks = run, speaks
-        self._sums: dict[str, float] = {}
-        self._count = 0
+        self._steps: list[Mapping[str, float]] = []
         self._rate = 0.0
-        self._since = time.perf_counter()
         self._curves = None
         if speaks:
             forget_later(run / REPORTS, step)
@@ -48,27 +47,24 @@ class Reporter:
         if self._curves:
             self._curves.close()
 
-    def add(self, losses: Mapping[str, float], rate: float) -> None:
+    def add(self, losses: Mapping[str, float], rate: float, seconds: float) -> None:
         """Take in one step."""
-        for name, loss in losses.items():
-            self._sums[name] = self._sums.get(name, 0.0) + loss
-        self._count += 1
+        self._steps.append({**losses, SECONDS: seconds})
         self._rate = rate
 
     def report(self, step: int) -> None:
         """Tell the means since the last report."""
-        means = {name: total / self._count for name, total in self._sums.items()}
-        seconds = (time.perf_counter() - self._since) / self._count
-        self._write("losses", step, means | {"rate": self._rate, "seconds_per_step": seconds, "peak_memory_mb": measure_peak_memory()})
+        names = dict.fromkeys(name for one in self._steps for name in one)
+        means = {name: statistics.fmean(one[name] for one in self._steps if name in one) for name in names}
+        self._write("losses", step, means | {"rate": self._rate, "peak_memory_mb": measure_peak_memory()})
         if self._speaks:
-            logger.info("step %d: loss %.4f, %.2f s per step", step, means["total"], seconds)
-        self._sums, self._count, self._since = {}, 0, time.perf_counter()
+            logger.info("step %d: loss %.4f, %.2f s per step", step, means["total"], means[SECONDS])
+        self._steps = []
 
     def judge(self, step: int, scores: Mapping[str, float]) -> None:
         """Tell an evaluation on the validation pairs."""
         self._write("validation", step, scores)
         logger.info("step %d: %s", step, ", ".join(f"{name} {score:.3f}" for name, score in scores.items()))
-        self._since = time.perf_counter()  # time spent judging is not time per step
 
     def draw(self, step: int, scenes: Sequence[Sequence[NDArray[np.float32]]]) -> None:
         """Write the sheet of examples: one line per scene, its images side by side, the middle of each."""
@@ -97,7 +93,9 @@ def read_reports(run: Path) -> list[dict[str, Any]]:
 def forget_later(path: Path, step: int) -> None:
     """Drop the reports of steps that a resumed run takes again."""
     kept = [report for report in read_reports(path.parent) if report["step"] <= step]
-    path.write_text("".join(json.dumps(report) + "\n" for report in kept))
+    partial = path.with_name(f".{path.name}")
+    partial.write_text("".join(json.dumps(report) + "\n" for report in kept))
+    partial.replace(path)
 
 
 def measure_peak_memory() -> float:

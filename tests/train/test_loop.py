@@ -118,7 +118,7 @@ def test_a_batch_in_parts_is_the_same_step(make: Make) -> None:
     parts = load_file(train(make("parts", training=replace(TRAINING, accumulate=2)), ALONE) / "student.safetensors")
     for name, weights in whole.items():
         torch.testing.assert_close(parts[name], weights, atol=2e-4, rtol=1e-3)
-    with pytest.raises(InputError, match="3 equal parts"):
+    with pytest.raises(InputError, match="into 3 equal parts"):
         train(make("thirds", training=replace(TRAINING, accumulate=3)), ALONE)
 
 
@@ -170,6 +170,50 @@ def test_a_value_that_is_undefined_is_never_the_best(make: Make) -> None:
     assert read_checkpoint(run.out).facts.step == TRAINING.steps
 
 
+def test_a_best_that_was_not_marked_before_a_kill_is_marked_on_the_way_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = {2: 4.9, 4: 4.1}
+    seen: list[int] = []
+
+    def judge(fuse: Callable[..., Any]) -> dict[str, float]:
+        seen.append(2 + 2 * len(seen))
+        return {"balanced": values[seen[-1]]}
+
+    run = make(judge=judge)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "mark_best", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            train(run, ALONE)
+    assert read_best(run.out) is None
+    train(run, ALONE)
+    assert read_best(run.out) == (2, 4.9)
+
+
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_full_disk_is_one_sentence(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    run = make()
+    monkeypatch.setattr(checkpoints, "write_checkpoint", fail)
+    with pytest.raises(TrainingFailed, match=r"cannot be written \(No space left on device\); make room"):
+        train(run, ALONE)
+
+
+def test_every_weight_learns_under_autocast_in_the_last_stage(make: Make) -> None:
+    """Steps without gradients come before the judged one inside the same block, where casts of the weights are remembered."""
+    run = make()
+    objective = loop.Objective(loop.Student(run.network))
+    batch = next(loop.load_batches(run.crops, start=0, steps=1, batch=2))
+    ((scenes, levels),) = loop.draw_parts(run.training, 0, batch, ALONE)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = objective(scenes, levels, MIXES["criteria"], 1)
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(one.grad is not None and torch.isfinite(one.grad).all() for one in objective.parameters())
+
+
 def test_what_is_reported(make: Make) -> None:
     image = np.full((48, 300), 0.5, np.float32)
     run = make(scenes=((image, image, image),))
@@ -181,7 +225,7 @@ def test_what_is_reported(make: Make) -> None:
     assert [one["step"] for one in lines] == [1, 2, 3, 4]
     assert {"noise", "prior", "total", "norm", "rate", "seconds_per_step", "peak_memory_mb"} <= lines[0].keys()
     assert all(one["total"] > 0 for one in lines)
-    assert sorted(one.name for one in (run.out / "examples").iterdir()) == [f"step-{step:08d}.png" for step in (1, 2, 4)]
+    assert sorted(one.name for one in (run.out / "examples").iterdir()) == [f"step-{step:08d}.png" for step in (2, 4)]
     assert list((run.out / "tensorboard").iterdir())
 
 

@@ -1,12 +1,13 @@
 """Tests of train.model and train.config: the presets are what they are said to be, and fit images of many sizes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from storage.errors import InputError, UnknownName
-from train.config import MIXES, PRESETS, Network, Training, check_training, find_mix, find_preset
+from train.config import MIXES, PRESETS, Mix, Network, Training, check_training, find_mix, find_preset
 from train.model import Block, Student
 
 
@@ -81,12 +82,26 @@ def test_unknown_names_are_told_with_the_nearest() -> None:
         ({"steps": 0}, "steps is 0"),
         ({"crop": 40}, "crop is 40; it must be 41"),
         ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "must be below"),
         ({"batch": 6, "accumulate": 4}, "cannot be cut into 4 equal parts"),
+        ({"crop": 50}, "a multiple of 8, such as 48"),
+        ({"crop": 43}, "a multiple of 8, such as 48"),
+        ({"mix": Mix(prior=-1.0)}, "'prior' is -1.0"),
+        ({"last_mix": Mix(ssim=float("nan"))}, "'ssim' is nan"),
+        ({"mix": Mix(prior=0, maximum=0, gradient=0, ssim=0)}, "refinement learns nothing"),
         ({"rate": -1.0}, "rate is -1.0"),
         ({"rate": float("nan")}, "rate is nan"),
         ({"last_stage": 1.5}, "last_stage is 1.5"),
     ],
 )
-def test_numbers_that_no_run_can_have_are_refused(wrong: dict[str, float], sentence: str) -> None:
+def test_numbers_that_no_run_can_have_are_refused(wrong: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
-        check_training(replace(Training(steps=10), **wrong))
+        check_training(replace(Training(steps=10), **wrong), PRESETS["tiny"].network)
+
+
+def test_a_batch_is_shared_and_cut_evenly_before_anything_is_written() -> None:
+    network = PRESETS["tiny"].network
+    with pytest.raises(InputError, match="shared evenly by 3 processes"):
+        check_training(Training(steps=1, batch=8), network, 3)
+    with pytest.raises(InputError, match="4 crops per process cannot be cut into 8"):
+        check_training(Training(steps=1, batch=8, accumulate=8), network, 2)
