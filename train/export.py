@@ -1,8 +1,8 @@
 """A student in one file that fuses without this project: padding, start noise and the whole sampler inside, images of any size.
 
 The file takes `a` and `b`, float32 `(1, 1, H, W)` in [0, 1], and gives `fused`, likewise. It cuts no tiles: the memory it needs grows with
-the image, and above `fuse.TILE` px, where `train.fuse.fuse` starts to cut, the two differ a little around the seams. Opening a `.pt2` takes
-far longer than opening the same student as ONNX: torch parses an expression for every size within the networks.
+the image, and above `fuse.TILE` px, where `train.fuse.fuse` starts to cut, the two differ a little. Opening a `.pt2` takes far longer than
+opening the same student as ONNX: torch parses an expression for every size within the networks.
 
 session = onnxruntime.InferenceSession("student.onnx")                   # form "onnx"
 fused = session.run(["fused"], {"a": a, "b": b})[0]
@@ -43,7 +43,7 @@ def export_student(student: Student, path: Path, *, form: Literal["onnx", "torch
         seed: of the noise that sampling starts from.
 
     Raises:
-        InputError: `steps` is out of range, the packages for ONNX are missing, or the path cannot be written.
+        InputError: `steps` or `seed` is out of range, the packages for ONNX are missing, or the path cannot be written.
     """
     steps = student.network.steps if steps is None else steps
     fuser = Fuser(student, steps, seed)
