@@ -270,7 +270,8 @@ def evaluate(run: Run, state: State, reporter: Reporter, processes: Processes) -
     reporter.draw(state.step, [(a, b, winner, fuse_pair(a, b)) for a, b, winner in run.scenes])
     if run.judge is not None:
         scores = run.judge(fuse_pair)
-        state.value = scores["balanced"] if math.isfinite(scores["balanced"]) else None
+        value = scores.get("balanced", math.nan)
+        state.value = value if math.isfinite(value) else None
         reporter.judge(state.step, scores)
 
 

@@ -103,11 +103,11 @@ def test_examples_are_the_middle_of_large_pairs() -> None:
     assert middle.shape == (256, 256) and middle.dtype == np.float32 and middle[128, 128] == 1
 
 
-def test_a_student_that_is_undefined_everywhere_stands_below_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_is_told_the_means_of_the_student(monkeypatch: pytest.MonkeyPatch) -> None:
     standing = Standing("student", {"mi": Interval(1.0, 1.0, 1.0)}, {})
     monkeypatch.setattr(training, "judge", lambda contest, fuse, resamples: SimpleNamespace(standings=[standing]))
     means = training.make_judge(None)(lambda a, b: a)  # type: ignore[arg-type]
-    assert means == {"mi": 1.0, "balanced": -np.inf}
+    assert means == {"mi": 1.0}
 
 
 def test_only_the_first_process_judges(split_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

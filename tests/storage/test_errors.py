@@ -26,7 +26,7 @@ def test_a_reason_code_survives_pickling(error_class: type[InputError]) -> None:
 
 
 def test_one_class_catches_them_all() -> None:
-    assert len(CLASSES) == 9
+    assert len(CLASSES) == 10
     assert all(issubclass(one, FusionPriorError) for one in CLASSES)
 
 

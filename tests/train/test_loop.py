@@ -163,8 +163,9 @@ def test_the_best_by_balanced_is_kept_whatever_the_loss_says(make: Make) -> None
     assert [(one["step"], one["balanced"]) for one in judged] == [(2, 4.9), (4, 4.1), (6, 4.5)]
 
 
-def test_a_value_that_is_undefined_is_never_the_best(make: Make) -> None:
-    run = make(judge=lambda fuse: {"balanced": math.nan})
+@pytest.mark.parametrize("scores", [{"balanced": math.nan}, {"mi": 1.0}])
+def test_a_value_that_is_undefined_is_never_the_best(scores: dict[str, float], make: Make) -> None:
+    run = make(judge=lambda fuse: scores)
     train(run, ALONE)
     assert read_best(run.out) is None
     assert read_checkpoint(run.out).facts.step == TRAINING.steps
