@@ -6,7 +6,7 @@ doi 10.1016/j.inffus.2024.102450) with the corrections listed in `CORRECTIONS`; 
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
@@ -24,7 +24,7 @@ CORRECTIONS = (
     "the noise level is a whole step of the schedule in training and in sampling alike, so that the clean image is recovered exactly",
     "every crop of a batch has a step of its own",
     "weights are averaged over time (EMA), the learning rate falls along a cosine, and a run resumes with its whole state",
-    "the schedule ends in pure noise (zero terminal signal), where sampling begins; the network predicts v, which is defined there",
+    "the schedule ends in pure noise (zero terminal signal), where sampling begins; predicted is v or the clean target, not the noise",
     "sampling is deterministic, and its direction is computed anew from the refined image",
     "the step is embedded as 0 … 999, not as a number below 1",
     "the weight of the prior against the rules is a parameter",
@@ -156,6 +156,23 @@ MIXES: Mapping[str, Mix] = MappingProxyType(
 )
 """Named mixes of losses: the published one, its two halves, and the prior with the criteria themselves."""
 
+SMALL = Network(
+    widths=(32, 64, 96),
+    layers=1,
+    groups=8,
+    attention=False,
+    dropout=0.0,
+    fold=2,
+    target="residual",
+    predicts="target",
+    refiner_width=24,
+    refiner_blocks=1,
+    refiner_expansion=2.0,
+    detach=False,
+    steps=2,
+)
+"""The networks that `small` and `tiny` share but for their sizes."""
+
 PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         "diff-if": Preset(
@@ -177,39 +194,11 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             Training(steps=40_000, batch=16, rate=1e-4, warm_up=500, ema=0.999, evaluate_every=2000, save_every=2000),
         ),
         "small": Preset(
-            Network(
-                widths=(32, 64, 96),
-                layers=1,
-                groups=8,
-                attention=False,
-                dropout=0.0,
-                fold=2,
-                target="residual",
-                predicts="target",
-                refiner_width=24,
-                refiner_blocks=1,
-                refiner_expansion=2.0,
-                detach=False,
-                steps=2,
-            ),
+            SMALL,
             Training(steps=10_000, mix=MIXES["criteria"], last_mix=MIXES["criteria"], last_stage=0.8),
         ),
         "tiny": Preset(
-            Network(
-                widths=(16, 24, 32),
-                layers=1,
-                groups=8,
-                attention=False,
-                dropout=0.0,
-                fold=2,
-                target="residual",
-                predicts="target",
-                refiner_width=16,
-                refiner_blocks=1,
-                refiner_expansion=1.5,
-                detach=False,
-                steps=2,
-            ),
+            replace(SMALL, widths=(16, 24, 32), refiner_width=16, refiner_expansion=1.5),
             Training(steps=3_000, rate=2e-3, mix=MIXES["criteria"], last_mix=MIXES["criteria"], last_stage=0.8),
         ),
     }
