@@ -1,15 +1,29 @@
 # The two commands: `make prior` builds the example prior, `make test` checks the project. Both install what they need first, once.
+# `make server`, `make deploy` and `make worker` are for builds and retraining on a schedule: see docs/operations.md.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help prior test check format bench-score bench-build bench-store bench-methods bench-loader bench-train clean
+.PHONY: help prior server deploy worker test check format bench-score bench-build bench-store bench-methods bench-loader bench-train clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 prior: .venv/installed ## Build the fusion knowledge prior of the example pairs into ./store
 	$(BIN)/fusion-prior build --store store
+
+deploy worker: export PREFECT_API_URL ?= http://127.0.0.1:4200/api
+server deploy worker: export DO_NOT_TRACK ?= 1
+
+server: .venv/installed ## Start the Prefect server, on this machine alone
+	$(BIN)/prefect server start
+
+deploy: .venv/installed ## Register every deployment of prefect.yaml with the server
+	$(BIN)/python -m flows.prepare_server
+	$(BIN)/prefect --no-prompt deploy --all
+
+worker: .venv/installed ## Start a worker that runs what is asked for and scheduled
+	$(BIN)/prefect worker start --pool prior-pool
 
 test: .venv/installed-dev ## Lint, check types, run the tests
 	$(BIN)/ruff check .

@@ -14,10 +14,12 @@ from flows.publish import publish
 from flows.recipe import Recipe, SourceBlock
 from flows.survey import quarantine, take_survey
 from flows.work import PairDone, PairTask, run_pair
+from flows.workers import check_workers
 from prior.examples import write_examples
 from storage import journal
 from storage.errors import SnapshotNotFound, StoreError
-from storage.repository import MAIN, Store, check_tag, create_store, find_snapshot, hold_build_lock, tag_snapshot
+from storage.locks import IfHeld, hold_lock
+from storage.repository import MAIN, Store, check_tag, create_store, find_snapshot, tag_snapshot
 from storage.snapshot import Snapshot, read_snapshot
 
 logger = logging.getLogger(__name__)
@@ -39,10 +41,11 @@ RunBatches = Callable[[Sequence[Batch]], Iterable[PairDone]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a build ended with: the snapshot, and whether this build made it or found it."""
+    """What a build ended with: the snapshot, whether this build made it or found it, and the newest before it, None for the first."""
 
     snapshot: Snapshot
     made: bool
+    before: Snapshot | None
 
 
 def build(
@@ -54,6 +57,8 @@ def build(
     retry_failed: bool = False,
     report: Report = stay_silent,
     run_batches: RunBatches | None = None,
+    who: str = "a build",
+    if_held: IfHeld = "wait",
 ) -> Outcome:
     """Make the snapshot that a recipe asks for, or find that it is there already.
 
@@ -65,13 +70,17 @@ def build(
         retry_failed: try candidates again that failed before.
         report: told of progress.
         run_batches: how batches are run, if not one after the other.
+        who: named to those who want to build into the store meanwhile.
+        if_held: whether to wait for another build of the store, or to be refused.
 
     Raises:
         FusionPriorError: what was asked cannot be done; nothing half-done is visible, and finished work is kept.
     """
     store = create_store(address)
     recipe = with_sources(recipe, (store.files.location.folder or Path.cwd()) / "examples")
-    with hold_build_lock(store):
+    if client.cluster is None:  # somebody else's; a local one needs no look
+        check_workers(client, list_folders(recipe, store))
+    with hold_lock(store.files, "build", who, if_held=if_held):
         journal.delete_notes(store.files)
         newest = find_newest(store)
         if tag:
@@ -86,7 +95,7 @@ def build(
         plan = finish(recipe, store, plan, run)
         if plan.published:
             logger.info("nothing to do: snapshot %s in %s is exactly this build", plan.published.id, store.address)
-        outcome = Outcome(plan.published, made=False) if plan.published else Outcome(publish(recipe, store, plan), made=True)
+        outcome = Outcome(plan.published or publish(recipe, store, plan), made=plan.published is None, before=newest)
         if tag:
             tag_snapshot(store, tag, outcome.snapshot.id)
     return outcome
@@ -110,6 +119,12 @@ def with_sources(recipe: Recipe, folder: Path) -> Recipe:
     sources = write_examples(folder)
     blocks = tuple(SourceBlock(a=one.a, b=one.b, name=one.name, task=one.task, licence=one.licence) for one in sources)
     return recipe.model_copy(update={"source": blocks})
+
+
+def list_folders(recipe: Recipe, store: Store) -> list[Path]:
+    """The folders that every worker must be able to read; what is not there at all is told by the survey."""
+    pictures = [folder for block in recipe.source for folder in (block.a, block.b, block.published) if folder and folder.is_dir()]
+    return [*pictures, *([store.files.location.folder] if store.files.location.folder else [])]
 
 
 def find_newest(store: Store) -> Snapshot | None:

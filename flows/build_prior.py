@@ -4,66 +4,76 @@ Every parameter is flat and has a default; called without any it builds the prio
 """
 
 import threading
+import time
 from collections.abc import Sequence
-from typing import Any
 
 import prefect
 from distributed import Client
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import wait
 from prefect.logging import get_run_logger
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
+from flows.artifacts import Progress, leave_build, leave_failures
 from flows.build import Batch, Outcome, build
-from flows.cluster import open_client, run_all
-from flows.output import describe
+from flows.cluster import make_tls, open_client, run_all
+from flows.events import announce_snapshot
+from flows.logs import open_logs
+from flows.notices import name_run, tell_failure
 from flows.progress import Report, show_progress
 from flows.recipe import Keep, Recipe, Task, collect_recipe
-from flows.summary import Summary, summarise
+from flows.summary import summarise
 from flows.work import PairDone, run_pair
+from storage.errors import BuildFailed
+from storage.locks import IfHeld
 
 BATCHES_AT_ONCE = 2
 """Two, so that no worker idles while the last pairs of a batch come in."""
 
-STEPS = 20
-"""How often a build's progress artifact is brought up to date."""
-
 
 class Counter:
-    """Pairs that are done, counted over all batches, for the bar on the terminal and the artifact on the server."""
+    """Pairs that are done, counted over all batches."""
 
     def __init__(self, total: int, report: Report) -> None:
         self._total = total
         self._report = report
         self._done = 0
         self._lock = threading.Lock()
-        self._artifact = create_progress_artifact(0.0, key="build-prior-progress", description=f"{total} pairs to evaluate")
 
     def step(self) -> None:
         """One more pair is done."""
         with self._lock:
             self._done += 1
-            done = self._done
-            self._report("evaluating pairs", done, self._total)
-        if done == self._total or done % max(1, self._total // STEPS) == 0:
-            update_progress_artifact(self._artifact, 100 * done / self._total)  # type: ignore[arg-type]  # typed for async too
+            self._report("evaluating pairs", self._done, self._total)
 
 
 @prefect.task(name="evaluate-batch", retries=2, retry_delay_seconds=5, cache_policy=NO_CACHE, persist_result=False)
 def evaluate_batch(client: Client, batch: Batch, counter: Counter) -> list[PairDone]:
     """Evaluate one batch of pairs on the Dask cluster; pairs that an earlier try finished are not evaluated again."""
-    done = []
+    began, done = time.perf_counter(), []
     for one in run_all(client, run_pair, batch):
         done.append(one)
         counter.step()
+    seconds = time.perf_counter() - began
     evaluated, failed = sum(one.evaluated for one in done), sum(one.failed for one in done)
-    get_run_logger().info("%d pairs done: %d candidates evaluated, %d failed", len(done), evaluated, failed)
+    get_run_logger().info(
+        "%d pairs done in %.1f s (%.2f pairs/s): %d candidates evaluated, %d failed",
+        len(done),
+        seconds,
+        len(done) / seconds,
+        evaluated,
+        failed,
+    )
     return done
 
 
-@prefect.flow(name="build-prior", task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE))  # type: ignore[arg-type]
+@prefect.flow(
+    name="build-prior",
+    task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
+    on_failure=[tell_failure],
+    on_crashed=[tell_failure],
+)
 def build_prior(
     a: str | None = None,
     b: str | None = None,
@@ -80,7 +90,11 @@ def build_prior(
     tag: str = "",
     workers: int = 0,
     scheduler: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
     retry_failed: bool = False,
+    if_held: IfHeld = "wait",
 ) -> str:
     """Build the fusion knowledge prior of a set of pairs and keep it as one snapshot.
 
@@ -102,11 +116,16 @@ def build_prior(
         tag: a name for the snapshot, for good.
         workers: processes of the local Dask cluster; 0 is one per core.
         scheduler: the address of an existing Dask scheduler, such as tcp://127.0.0.1:8786.
+        tls_ca: file with the authority's certificate, for a scheduler at tls://…
+        tls_cert: file with this side's certificate.
+        tls_key: file with its key.
         retry_failed: try candidates again that failed before.
+        if_held: wait for another build of the same store to end, or refuse.
 
     Returns:
         The snapshot's id.
     """
+    open_logs()
     wanted = collect_recipe(
         recipe,
         a=a,
@@ -120,13 +139,19 @@ def build_prior(
         max_shift=max_shift,
         keep=keep,
     )
-    with open_client(workers, scheduler) as client, show_progress() as report:
-        outcome = run_build(wanted, store, client, tag, retry_failed, report)
-    leave_artifacts(outcome, tag)
+    with open_client(workers, scheduler, make_tls(tls_ca, tls_cert, tls_key)) as client, show_progress() as report:
+        try:
+            outcome = run_build(wanted, store, client, tag, retry_failed, Progress("build-prior", report), if_held)
+        except BuildFailed as error:
+            leave_failures(error.failures)
+            raise
+    leave_build(summarise(outcome.snapshot), outcome.made, tag)
+    if outcome.made:
+        announce_snapshot(outcome, tag)
     return outcome.snapshot.id
 
 
-def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed: bool, report: Report) -> Outcome:
+def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed: bool, report: Report, if_held: IfHeld) -> Outcome:
     """The build, its batches run as Prefect tasks."""
 
     def run_batches(cut: Sequence[Batch]) -> list[PairDone]:
@@ -136,31 +161,9 @@ def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed
         wait(futures)
         return [one for future in futures for one in future.result()]
 
-    return build(recipe, store, client, tag=tag, retry_failed=retry_failed, report=report, run_batches=run_batches)
-
-
-def leave_artifacts(outcome: Outcome, tag: str) -> None:
-    """A table of wins and a summary on the server, for whoever watches the flow there."""
-    summary = summarise(outcome.snapshot)
-    table: list[dict[str, Any]] = [
-        {"method": one.method, "wins": one.wins, "wins (balanced)": one.wins_balanced, "candidates": one.candidates, "failed": one.failed}
-        for one in summary.tallies
-    ]
-    create_table_artifact(table, key="build-prior-wins", description=f"Wins by {summary.criterion}, snapshot {summary.snapshot_id}")
-    create_markdown_artifact(write_markdown(summary, outcome.made, tag), key="build-prior-summary")
-
-
-def write_markdown(summary: Summary, made: bool, tag: str) -> str:
-    """The summary as Markdown."""
-    lines = [
-        f"# Snapshot `{summary.snapshot_id}`" + (f" (`{tag}`)" if tag else ""),
-        "",
-        f"In `{summary.address}`, selected by `{summary.criterion}`" + ("." if made else "; it was there already, nothing was written."),
-        "",
-        *(f"- {sentence}" for sentence in describe(summary)),
-        *(f"- `{pair_id}`: {sentence}" for pair_id, _, sentence in summary.set_aside[:50]),
-    ]
-    return "\n".join(lines)
+    return build(
+        recipe, store, client, tag=tag, retry_failed=retry_failed, report=report, run_batches=run_batches, who=name_run(), if_held=if_held
+    )
 
 
 if __name__ == "__main__":

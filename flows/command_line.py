@@ -15,9 +15,10 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.logs import PACKAGES
 from flows.model_commands import model_app, train
-from flows.options import INTERRUPTED, Device, Format, RowFormat, SamplingSteps, SnapshotName, Store
-from storage.errors import FusionPriorError
+from flows.options import INTERRUPTED, Device, Format, RowFormat, SamplingSteps, Scheduler, SnapshotName, Store, TlsCa, TlsCert, TlsKey
+from storage.errors import FusionPriorError, InputError
 
 PAIRS_FAILED = 1
 REFUSED = 2
@@ -40,6 +41,13 @@ app = typer.Typer(
 recipe_app = typer.Typer(help="Recipes: check one, or print an example.", no_args_is_help=True)
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(model_app, name="model")
+
+
+class IfHeldOption(StrEnum):
+    """What a build does while another one of its store runs."""
+
+    wait = "wait"
+    refuse = "refuse"
 
 
 class Engine(StrEnum):
@@ -65,9 +73,13 @@ def build(
     store: Store = "store",
     tag: Annotated[str, typer.Option(help="A name for the snapshot, for good.")] = "",
     workers: Annotated[int, typer.Option(min=0, help="Processes of the local Dask cluster; 0 is one per core.")] = 0,
-    scheduler: Annotated[str, typer.Option(help="An existing Dask scheduler: tcp://127.0.0.1:8786.")] = "",
+    scheduler: Scheduler = "",
+    tls_ca: TlsCa = "",
+    tls_cert: TlsCert = "",
+    tls_key: TlsKey = "",
     engine: Annotated[Engine, typer.Option(help="prefect, or plain for the same core without Prefect.")] = Engine.prefect,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try candidates again that failed before.")] = False,
+    if_held: Annotated[IfHeldOption, typer.Option(help="What to do while another build of the store runs.")] = IfHeldOption.wait,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the pairs, the methods, the time and the disk space.")] = False,
 ) -> None:
     """Fuse, score and select, and keep the best of every pair as one snapshot; the last line is its id."""
@@ -89,11 +101,24 @@ def build(
     if tag:
         check_tag_name(tag)
     if dry_run:
-        _estimate(asked, store, workers, scheduler)
+        if scheduler:
+            raise InputError("--dry-run rehearses on this machine, with its workers; leave --scheduler out")
+        _estimate(asked, store, workers)
         return
+    how = {
+        "store": store,
+        "tag": tag,
+        "workers": workers,
+        "scheduler": scheduler,
+        "tls_ca": tls_ca,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "retry_failed": retry_failed,
+        "if_held": if_held.value,
+    }
     run = _build_with_prefect if engine is Engine.prefect else _build_plainly
     try:
-        snapshot_id = run(asked, {"store": store, "tag": tag, "workers": workers, "scheduler": scheduler, "retry_failed": retry_failed})
+        snapshot_id = run(asked, how)
     except KeyboardInterrupt:
         print("stopped; what is finished is kept: run the same command again to resume", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
@@ -257,7 +282,7 @@ def main() -> None:
     """Run the command line; every error made on purpose is one sentence and exit code 2."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    for package in ("flows", "prior", "storage", "train"):
+    for package in PACKAGES:
         logging.getLogger(package).addHandler(handler)
         logging.getLogger(package).setLevel(logging.INFO)
         logging.getLogger(package).propagate = False  # Prefect would say it a second time
@@ -279,23 +304,27 @@ def _build_with_prefect(asked: dict[str, Any], how: dict[str, Any]) -> str:
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
     from flows.build_prior import build_prior
+    from flows.prepare_server import check_server
 
+    check_server()
     return str(build_prior(**asked, **how))
 
 
 def _build_plainly(asked: dict[str, Any], how: dict[str, Any]) -> str:
     from flows.build import build
-    from flows.cluster import open_client
+    from flows.cluster import make_tls, open_client
     from flows.progress import show_progress
     from flows.recipe import collect_recipe
 
     recipe = collect_recipe(**asked)
-    with open_client(how["workers"], how["scheduler"]) as client, show_progress() as report:
-        outcome = build(recipe, how["store"], client, tag=how["tag"], retry_failed=how["retry_failed"], report=report)
+    tls = make_tls(how["tls_ca"], how["tls_cert"], how["tls_key"])
+    with open_client(how["workers"], how["scheduler"], tls) as client, show_progress() as report:
+        named = {name: how[name] for name in ("tag", "retry_failed", "if_held")}
+        outcome = build(recipe, how["store"], client, report=report, who="fusion-prior build", **named)
     return outcome.snapshot.id
 
 
-def _estimate(asked: dict[str, Any], store: str, workers: int, scheduler: str) -> None:
+def _estimate(asked: dict[str, Any], store: str, workers: int) -> None:
     from flows.cluster import open_client
     from flows.estimate import estimate
     from flows.output import print_estimate
@@ -303,7 +332,7 @@ def _estimate(asked: dict[str, Any], store: str, workers: int, scheduler: str) -
     from flows.recipe import collect_recipe
 
     recipe = collect_recipe(**asked)
-    with open_client(workers, scheduler) as client, show_progress() as report:
+    with open_client(workers) as client, show_progress() as report:
         print_estimate(estimate(recipe, store, client, report))
 
 

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from train.config import Network
     from train.model import Student
 
-model_app = typer.Typer(help="Students: judge one, show what it is, list the presets, export it.", no_args_is_help=True)
+model_app = typer.Typer(
+    help="Students: judge one, show what it is, list the presets, export it; the champion, its history and the way back.",
+    no_args_is_help=True,
+)
 
 Folder = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A run's folder (its best checkpoint), or a checkpoint's own.")]
 
@@ -54,7 +57,9 @@ def train(
     workers: Annotated[int, typer.Option(min=0, help="Processes that read crops; 0 reads in the one that trains.")] = 0,
     max_minutes: Annotated[float | None, typer.Option(min=0, help="Stop after so long, with a checkpoint to resume from.")] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the networks first; pays on a GPU over hours.")] = False,
-    first: Annotated[Path | None, typer.Option(help="A checkpoint of the same networks whose weights to begin with.")] = None,
+    first: Annotated[
+        Path | None, typer.Option(help="A checkpoint whose weights, and without --preset whose settings, to begin with.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out; settings not given are those it has.")] = False,
 ) -> None:
     """Train a student on a snapshot's winners; the last line is the checkpoint that the run ends with.
@@ -63,10 +68,10 @@ def train(
     """
     asked = dict(locals())  # every option is a field of the request
     from flows.output import say
-    from flows.train_model import TrainRequest, train_model
+    from flows.train_student import TrainRequest, train_student
 
     try:
-        folder = train_model(TrainRequest(**asked))
+        folder = train_student(TrainRequest(**asked))
     except KeyboardInterrupt:
         say("stopped; what is saved is kept: give --resume to go on")
         raise typer.Exit(INTERRUPTED) from None
@@ -172,6 +177,45 @@ def export(
     student = read_student(read_checkpoint(checkpoint)).eval()
     export_student(student, out, form=form.value, steps=steps, seed=seed)
     typer.echo(out)
+
+
+@model_app.command("list")
+def list_decisions(store: Store = "store", form: RowFormat = Format.table) -> None:
+    """Every decision about the champion, the student in use: who was judged, by how much it was better or worse, and why."""
+    from flows.champions import BRIEF, list_models, to_brief_rows, to_full_rows
+    from flows.output import print_rows, say
+    from storage.schema import MODELS
+
+    rows = list_models(store)
+    if form is Format.table:
+        print_rows(to_brief_rows(rows), BRIEF, form, "Decisions about the champion (*: in force)")
+    else:
+        print_rows(to_full_rows(rows) if form is Format.json else [asdict(row) for row in rows], MODELS.names, form)
+    if not rows:
+        say(f"no student has been judged in {store} yet; the flow retrain-model makes the first champion")
+
+
+@model_app.command()
+def rollback(
+    store: Store = "store",
+    to: Annotated[str | None, typer.Option(help="Any student that was champion; the one before the present unless given.")] = None,
+    reason: Annotated[str, typer.Option(help="Why, in one sentence; kept in the registry.")] = "",
+) -> None:
+    """Make a former champion the champion again, and print which that is."""
+    from flows.champions import roll_back
+
+    typer.echo(roll_back(store, to, reason).champion)
+
+
+@model_app.command()
+def champion(
+    store: Store = "store",
+    out: Annotated[Path | None, typer.Option(help="A new folder to copy it to; needed where the store is on S3.")] = None,
+) -> None:
+    """The folder of the champion's checkpoint, for `fusion-prior fuse --checkpoint`."""
+    from flows.champions import copy_champion, find_champion_folder
+
+    typer.echo(copy_champion(store, out) if out else find_champion_folder(store))
 
 
 def _open_snapshot(store: str, name: str | None, trained_on: str) -> "Snapshot":

@@ -22,3 +22,7 @@ SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch o
 RowFormat = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
 SamplingSteps = Annotated[int | None, typer.Option("--steps", help="Steps of the student's sampler, 1 to 50; its own number unless given.")]
 Device = Annotated[str | None, typer.Option("--device", help="What the student computes on: auto, cpu or cuda.")]
+Scheduler = Annotated[str, typer.Option("--scheduler", help="An existing Dask scheduler: tcp://127.0.0.1:8786, or tls://… with TLS files.")]
+TlsCa = Annotated[str, typer.Option("--tls-ca", help="The authority's certificate, for a scheduler at tls://…")]
+TlsCert = Annotated[str, typer.Option("--tls-cert", help="The certificate of this side.")]
+TlsKey = Annotated[str, typer.Option("--tls-key", help="Its key, without a password.")]

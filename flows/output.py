@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.estimate import Estimate
-from flows.summary import Summary
+from flows.summary import Summary, name_reasons
 from train.evaluate import Verdict, to_difference_rows, to_json, to_standing_rows
 
 Row = Mapping[str, Any]
@@ -97,9 +97,9 @@ def describe(summary: Summary) -> list[str]:
     if summary.misregistered:
         named = ", ".join(summary.misregistered[:5]) + (" …" if len(summary.misregistered) > 5 else "")
         sentences.append(f"{len(summary.misregistered)} pairs may be misregistered: {named}; --max-shift sets such pairs aside.")
-    if summary.failures:
-        reasons = ", ".join(f"{reason} {number}" for reason, number in sorted(summary.failures.items()))
-        sentences.append(f"{sum(summary.failures.values())} candidates failed ({reasons}); `fusion-prior scores` says why.")
+    if summary.failed:
+        failed = sum(one.count for one in summary.failed)
+        sentences.append(f"{failed} candidates failed ({name_reasons(summary.failed)}); `fusion-prior scores` says why.")
     return sentences
 
 

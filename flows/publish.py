@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from flows.plan import PairPlan, Plan, choose, holds_image
 from flows.recipe import Recipe
+from flows.summary import count_failures, name_reasons
 from flows.work import PairTask
 from prior import registry
 from prior.published import PREFIX
@@ -106,13 +107,14 @@ def check_failures(finished: Sequence[Finished], allowed: float) -> None:
         BuildFailed: with the share, the reasons and the first of them.
     """
     live = [row for one in finished for row in one.rows if not row.method.startswith(PREFIX)]
-    failed = [row for row in live if row.status == FAILED]
-    if not live or len(failed) <= allowed * len(live):
+    failures = count_failures(live)
+    failed = sum(one.count for one in failures)
+    if failed <= allowed * len(live):
         return
-    reasons = ", ".join(f"{reason} {number}" for reason, number in Counter(row.reason for row in failed).most_common())
     raise BuildFailed(
-        f"{len(failed)} of {len(live)} live candidates failed ({reasons}), more than max_failures = {allowed:.0%}; "
-        f"the first: {failed[0].message}; mend or leave out what fails and run again: finished work is kept"
+        f"{failed} of {len(live)} live candidates failed ({name_reasons(failures)}), more than max_failures = {allowed:.0%}; "
+        f"the first: {failures[0].first}; mend or leave out what fails and run again: finished work is kept",
+        failures,
     )
 
 

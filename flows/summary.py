@@ -1,7 +1,7 @@
 """Summaries: who won, by how much, and how many winners another criterion would change. Everything is read from a snapshot's tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prior.criterion import parse_criterion
@@ -40,6 +40,16 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Failures:
+    """Candidates of one method that failed for one reason: how many, and the first of them in words."""
+
+    method: str
+    reason: str
+    count: int
+    first: str
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """A snapshot in a few numbers.
 
@@ -52,7 +62,7 @@ class Summary:
         counts: of the manifest.
         set_aside: pairs without a winner, as (pair_id, reason, sentence).
         misregistered: pairs flagged `misregistered?`.
-        failures: the reasons of failed candidates and how often.
+        failed: what failed, by method and reason, the most frequent first.
     """
 
     address: str
@@ -64,7 +74,7 @@ class Summary:
     counts: Mapping[str, int]
     set_aside: tuple[tuple[str, str, str], ...]
     misregistered: tuple[str, ...]
-    failures: Mapping[str, int]
+    failed: tuple[Failures, ...]
 
 
 def find_winners(snapshot: Snapshot, criterion: str = "") -> list[Winner]:
@@ -98,8 +108,26 @@ def summarise(snapshot: Snapshot) -> Summary:
         counts=snapshot.manifest["counts"],
         set_aside=tuple((row.pair_id, row.reason, row.message) for row in pairs if row.status != OK),
         misregistered=tuple(row.pair_id for row in pairs if MISREGISTERED in row.flags),
-        failures=Counter(row.reason for row in scores if row.status == FAILED),
+        failed=count_failures(scores),
     )
+
+
+def count_failures(rows: Iterable[ScoreRow]) -> tuple[Failures, ...]:
+    """What failed of some candidates, by method and reason, the most frequent first."""
+    groups: dict[tuple[str, str], list[ScoreRow]] = defaultdict(list)
+    for row in rows:
+        if row.status == FAILED:
+            groups[row.method, row.reason].append(row)
+    counted = (Failures(method, reason, len(own), own[0].message) for (method, reason), own in groups.items())
+    return tuple(sorted(counted, key=lambda one: (-one.count, one.method, one.reason)))
+
+
+def name_reasons(failed: Iterable[Failures]) -> str:
+    """The reasons of failures and how often, such as "killed 1, timeout 3"."""
+    reasons: Counter[str] = Counter()
+    for one in failed:
+        reasons[one.reason] += one.count
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))
 
 
 def count_different(winners: Sequence[Winner]) -> int:

@@ -9,14 +9,16 @@ FusionPriorError
 └── StoreError
     ├── SnapshotNotFound
     ├── SchemaMismatch
-    └── CommitConflict
+    ├── CommitConflict
+    └── StoreBusy                    somebody else holds a lock of the store
 
 A message names the pair and the method, what was expected, what came, and the remedy.
 Every error survives pickling, so that it can come back from a worker.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class FusionPriorError(Exception):
@@ -47,7 +49,11 @@ class CandidateError(FusionPriorError):
 
 
 class BuildFailed(FusionPriorError):
-    """More candidates failed than the recipe allows."""
+    """More candidates failed than the recipe allows; `failures` tells them by method and reason, where there are any to tell."""
+
+    def __init__(self, message: str, failures: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.failures = failures
 
 
 class TrainingFailed(FusionPriorError):
@@ -68,6 +74,10 @@ class SchemaMismatch(StoreError):
 
 class CommitConflict(StoreError):
     """Somebody else committed in between."""
+
+
+class StoreBusy(StoreError):
+    """Somebody else holds a lock of the store; who, and for how long."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:

@@ -6,6 +6,7 @@ only when it is complete.
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,19 +60,34 @@ def parse_location(address: str) -> Location:
     """A location from a path or an `s3://bucket/prefix[?region=…&endpoint_override=host:port&scheme=http]` address.
 
     Raises:
-        InputError: nothing, another scheme, no bucket, or an option that S3 does not have.
+        InputError: nothing, another scheme, no bucket, credentials, or an option that S3 does not have.
     """
     wanted = "a folder, or s3://bucket/prefix with the options region, endpoint_override and scheme"
     if not address:
         raise InputError(f"the address of the store is empty; expected {wanted}")
     if "://" not in address:
         return Location(address, Path(address).expanduser().absolute())
+    _refuse_credentials(address)
     parts = urlsplit(address)
     options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
     unknown = sorted(set(options) - S3_OPTIONS)
-    if parts.scheme != "s3" or not parts.netloc or unknown:
+    if unknown:
+        raise InputError(f"the address of the store has the options {', '.join(unknown)}; expected {wanted}")  # their values may be secret
+    if parts.scheme != "s3" or not parts.netloc:
         raise InputError(f"store {address!r} is not an address of a store; expected {wanted}")
     return Location(address, None, parts.netloc, parts.path.strip("/"), tuple(sorted(options.items())))
+
+
+def _refuse_credentials(address: str) -> None:
+    """Refuse `s3://key:secret@…`, without a word of it: an address is logged, kept in manifests and told to others."""
+    place, _, query = address.partition("://")[2].partition("?")
+    bucket = re.split("[/#]", place, maxsplit=1)[0]  # a secret can hold a slash, and then its "@" comes after
+    hosts = parse_qs(query).get("endpoint_override", [])
+    if set(bucket) & set(":@") or any("@" in host for host in hosts):
+        raise InputError(
+            "the address of the store seems to hold credentials (a ':' or '@' before its path, or an '@' in endpoint_override); "
+            "expected a folder, or s3://bucket/prefix, with the credentials in the AWS environment (AWS_ACCESS_KEY_ID …)"
+        )
 
 
 @dataclass(frozen=True, slots=True)

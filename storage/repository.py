@@ -11,7 +11,6 @@ two processes commit at once, so every commit and every tag is made under the pu
 """
 
 import contextlib
-import logging
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 import icechunk
 import zarr
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from storage.errors import CommitConflict, InputError, SnapshotNotFound, StoreError
 from storage.files import Files, Location, parse_location
@@ -32,7 +31,6 @@ CANDIDATES = "candidates"
 MANIFEST = "manifest"
 REPOSITORY = "repository"
 
-logger = logging.getLogger(__name__)
 icechunk.set_logs_filter("error")  # its warnings go to stdout, which belongs to the answer
 
 
@@ -90,25 +88,6 @@ def hold_publish_lock(store: Store) -> Iterator[None]:
     """Serialise with every other process that commits or tags."""
     with _lock(store.files.location):
         yield
-
-
-@contextlib.contextmanager
-def hold_build_lock(store: Store) -> Iterator[None]:
-    """Keep other builds of a store in a local folder waiting; the lock ends with its process, however that ends."""
-    folder = store.files.location.folder
-    if folder is None:
-        yield  # the last of two builds to commit is told of the conflict
-        return
-    lock = FileLock(folder / "build.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.warning("another build of %s is running; waiting for it to end", store.address)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True, slots=True)

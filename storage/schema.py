@@ -1,7 +1,8 @@
 """The contract between who makes a snapshot and who reads it: the rows of its three tables, and what their codes mean.
 
 `pairs` has one row per pair that was asked for, `scores` one per pair and method (and one column per metric), `selections` one per pair
-that has a winner. Rows are frozen dataclasses on the way in and Arrow tables everywhere else.
+that has a winner. `models` stands beside the snapshots: one row per decision about the champion, the student in use.
+Rows are frozen dataclasses on the way in and Arrow tables everywhere else.
 """
 
 import re
@@ -15,6 +16,7 @@ from storage.errors import InputError
 
 SCHEMA_VERSION = 2
 READABLE = (1, 2)  # 1 had no group, split and scene_hash in `pairs`
+MODELS_VERSION = 1  # of the registry of models, which is no part of any snapshot
 TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 # Tasks a pair can belong to.
@@ -35,6 +37,13 @@ NO_CANDIDATE = "no_candidate"
 # ScoreRow.status (with OK)
 MISSING = "missing"
 FAILED = "failed"
+
+# ModelRow.decision
+FIRST = "first"
+PROMOTED = "promoted"
+KEPT = "kept"
+ROLLED_BACK = "rolled_back"
+DECISIONS = (FIRST, PROMOTED, KEPT, ROLLED_BACK)
 
 # Flags
 MISREGISTERED = "misregistered?"
@@ -147,6 +156,52 @@ class SelectionRow:
     image_hash: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRow:
+    """One decision about the champion: who challenged it, how both were judged, and who is champion since.
+
+    A student is named after the sha256 of its weights, as far as its first 16 hexadecimal digits. What does not apply is empty or nan.
+
+    Attributes:
+        number: 1, 2 … in the order of the decisions.
+        time: of the decision, UTC, as in 2026-01-31T12:00:00Z.
+        decision: one of `DECISIONS`.
+        champion: the student after the decision.
+        previous: the champion before it.
+        challenger: the student that was judged.
+        challenger_snapshot, champion_snapshot: what `challenger` and `previous` were trained on.
+        judged_snapshot, split, pairs, groups: what both were judged on.
+        criterion: by which.
+        challenger_value, champion_value: their means.
+        difference, low, high: challenger minus champion, with its interval.
+        reason: one sentence.
+        verdict: the whole verdict, as JSON text.
+        run: the folder in which the challenger was trained.
+    """
+
+    number: int = 0
+    time: str = ""
+    decision: str
+    champion: str
+    previous: str = ""
+    challenger: str = ""
+    challenger_snapshot: str = ""
+    champion_snapshot: str = ""
+    judged_snapshot: str = ""
+    split: str = ""
+    pairs: int = 0
+    groups: int = 0
+    criterion: str = ""
+    challenger_value: float = float("nan")
+    champion_value: float = float("nan")
+    difference: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
+    reason: str = ""
+    verdict: str = ""
+    run: str = ""
+
+
 _ARROW: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int32(),
@@ -162,6 +217,7 @@ def _arrow_schema(row: type) -> pa.Schema:
 PAIRS = _arrow_schema(PairRow)
 SELECTIONS = _arrow_schema(SelectionRow)
 SCORES_FIXED = _arrow_schema(ScoreRow)
+MODELS = _arrow_schema(ModelRow)
 
 
 def scores_schema(metrics: tuple[str, ...]) -> pa.Schema:
@@ -174,7 +230,7 @@ def metric_columns(scores: pa.Schema) -> tuple[str, ...]:
     return tuple(name for name in scores.names if name not in SCORES_FIXED.names)
 
 
-def to_record(row: PairRow | ScoreRow | SelectionRow) -> dict[str, Any]:
+def to_record(row: PairRow | ScoreRow | SelectionRow | ModelRow) -> dict[str, Any]:
     """A row as a flat record, metrics as columns."""
     record = {one.name: getattr(row, one.name) for one in fields(row) if one.name != "scores"}
     return record | (row.scores if isinstance(row, ScoreRow) else {})

@@ -11,7 +11,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ Scores = Mapping[str, float]
 Marks = Mapping[str, NDArray[np.float64]]
 """One contestant's scores: column to its values, one per pair, nan where undefined. A column that cannot be had is not there."""
 
-STUDENT, TEACHER = "student", "teacher"
+STUDENT, TEACHER, CHAMPION = "student", "teacher", "champion"
 SECONDS = "seconds"
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -114,7 +114,7 @@ class Verdict:
         criteria, columns, best: as in `Contest`; the student's seconds per pair are a column more.
         left_out: column to the number of pairs left out of it; columns that lost none are not there.
         standings: every contestant, the student first.
-        differences: the student against the teacher and the best single methods, every column.
+        differences: the student against the teacher, the champion where there is one, and the best single methods, every column.
     """
 
     pairs: int
@@ -147,7 +147,7 @@ def judge(contest: Contest, fuse: Fuse, *, resamples: int = RESAMPLES, seed: int
         return bootstrap_mean(values[kept[column]], groups[kept[column]], resamples=resamples, seed=seed)
 
     standings = {name: _stand(name, own, tuple(kept), bound) for name, own in marks.items()}
-    rivals = dict.fromkeys((TEACHER, *contest.best.values()))
+    rivals = dict.fromkeys((TEACHER, *(name for name in (CHAMPION,) if name in marks), *contest.best.values()))
     return Verdict(
         pairs=len(contest.groups),
         groups=len(set(contest.groups.values())),
@@ -169,6 +169,32 @@ def judge(contest: Contest, fuse: Fuse, *, resamples: int = RESAMPLES, seed: int
             if column in marks[rival]
         ),
     )
+
+
+def add_champion(contest: Contest, fuse: Fuse) -> Contest:
+    """The same contest with one student more to be better than: the champion, judged now on every pair."""
+    return replace(contest, marks={**contest.marks, CHAMPION: evaluate(fuse, contest.open_pairs())})
+
+
+def find_standing(verdict: Verdict, contestant: str) -> Standing:
+    """One contestant's means; raises InputError where it did not take part."""
+    for one in verdict.standings:
+        if one.contestant == contestant:
+            return one
+    raise InputError(f"no {contestant} was judged; it were: {', '.join(one.contestant for one in verdict.standings)}")
+
+
+def find_difference(verdict: Verdict, against: str, column: str) -> Difference:
+    """The student against one other contestant in one column.
+
+    Raises:
+        InputError: the two were not compared in it.
+    """
+    for one in verdict.differences:
+        if (one.against, one.column) == (against, column):
+            return one
+    known = ", ".join(sorted({one.column for one in verdict.differences if one.against == against})) or "nothing"
+    raise InputError(f"the student and the {against} are not compared in {column!r}; they are in: {known}")
 
 
 def evaluate(fuse: Fuse, pairs: Iterable[Pair]) -> Marks:
@@ -243,7 +269,7 @@ def to_standing_rows(verdict: Verdict) -> list[dict[str, Any]]:
 
 
 def to_difference_rows(verdict: Verdict) -> list[dict[str, Any]]:
-    """One flat row per criterion and rival: the teacher, and the method that is the best single one by that criterion."""
+    """One flat row per criterion and rival: the teacher, the champion, and the method that is the best single one by that criterion."""
     return [
         {
             "criterion": one.column,
@@ -256,7 +282,7 @@ def to_difference_rows(verdict: Verdict) -> list[dict[str, Any]]:
         }
         for column in verdict.criteria
         for one in verdict.differences
-        if one.column == column and one.against in (TEACHER, verdict.best.get(column))
+        if one.column == column and one.against in (TEACHER, CHAMPION, verdict.best.get(column))
     ]
 
 

@@ -35,6 +35,10 @@ Judge = Callable[[Fuse], Mapping[str, float]]
 """From a student to the means of its scores on the validation pairs; `balanced` among them."""
 
 
+def stay_silent(step: int, steps: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """What one call of `train` is to do.
@@ -50,6 +54,7 @@ class Run:
         max_minutes: stop, with a checkpoint, after so long.
         workers: processes that read crops.
         compiled: whether the networks are compiled first.
+        tell: told, with every report, how many steps are taken of how many.
     """
 
     network: Network
@@ -62,6 +67,7 @@ class Run:
     max_minutes: float = math.inf
     workers: int = 0
     compiled: bool = False
+    tell: Callable[[int, int], None] = stay_silent
 
 
 @dataclass(slots=True)
@@ -114,6 +120,7 @@ def go(run: Run, processes: Processes) -> Path:
             judged = ended or state.step % training.evaluate_every == 0
             if late or ended or state.step % training.report_every == 0:
                 reporter.report(state.step)
+                run.tell(state.step, training.steps)
             if judged:
                 evaluate(run, state, reporter, processes)
             if late or judged or state.step % training.save_every == 0:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import cv2
@@ -21,6 +21,7 @@ from prior.pictures import write_png
 HERE = Path(__file__).parent
 MakePairs = Callable[..., dict[str, str]]
 Ask = Callable[..., Recipe]
+WriteScenes = Callable[[Path, Mapping[str, int]], dict[str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -85,19 +86,29 @@ def draw_pair(number: int, size: tuple[int, int]) -> tuple[NDArray[np.uint8], ND
     return (255 * a).astype(np.uint8), (255 * b).astype(np.uint8)
 
 
+@pytest.fixture(scope="session")
+def write_scenes() -> WriteScenes:
+    """Writes small pairs of scenes of their own, so many of each split, and says where as a source of a recipe; `b` is in colour."""
+
+    def write(folder: Path, wanted: Mapping[str, int]) -> dict[str, str]:
+        left = dict(wanted)
+        for number in range(100):
+            split = choose_split(f":s{number:02d}")  # every pair is a subject, whose group is named after it
+            if left[split]:
+                left[split] -= 1
+                a, b = draw_pair(number, (56, 64))
+                write_png(folder / "ir" / f"s{number:02d}.png", a)
+                write_png(folder / "vis" / f"s{number:02d}.png", cv2.applyColorMap(b, cv2.COLORMAP_AUTUMN))
+        return {"a": str(folder / "ir"), "b": str(folder / "vis"), "subject": "^(.*)$"}
+
+    return write
+
+
 @pytest.fixture(scope="module")
-def split_store(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str:
+def split_store(client: Client, write_scenes: WriteScenes, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A store whose newest snapshot, tagged v1, has three pairs to train on, one to validate and two to test; `b` is in colour."""
     folder = tmp_path_factory.mktemp("split")
-    wanted = {"train": 3, "val": 1, "test": 2}
-    for number in range(100):
-        split = choose_split(f":s{number:02d}")  # every pair is a subject, whose group is named after it
-        if wanted[split]:
-            wanted[split] -= 1
-            a, b = draw_pair(number, (56, 64))
-            write_png(folder / "ir" / f"s{number:02d}.png", a)
-            write_png(folder / "vis" / f"s{number:02d}.png", cv2.applyColorMap(b, cv2.COLORMAP_AUTUMN))
-    block = {"a": str(folder / "ir"), "b": str(folder / "vis"), "subject": "^(.*)$"}
+    block = write_scenes(folder, {"train": 3, "val": 1, "test": 2})
     address = str(folder / "store")
     build(make_recipe({"source": [block], "methods": ["average", "maximum"]}), address, client, tag="v1")
     return address
@@ -106,8 +117,8 @@ def split_store(client: Client, tmp_path_factory: pytest.TempPathFactory) -> str
 @pytest.fixture(scope="module")
 def trained(split_store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of two steps on `split_store`; not to be changed."""
-    from flows.train_model import TrainRequest, train_model
+    from flows.train_student import TrainRequest, train_student
 
     out = tmp_path_factory.mktemp("trained") / "run"
-    train_model(TrainRequest(store=split_store, out=out, steps=2, batch=2, crop=48, device="cpu"))
+    train_student(TrainRequest(store=split_store, out=out, steps=2, batch=2, crop=48, device="cpu"))
     return out

@@ -1,9 +1,19 @@
-"""Holds the build lock of a store, in a process of its own, until a line comes in: hold_lock.py ADDRESS."""
+"""Holds the build lock of a store, in a process of its own, until a line comes in: hold_lock.py ADDRESS WHO [KIND OF CHILD].
 
+With a child the process has one that sleeps while the lock is held: `exec`, as Dask starts its workers, or `fork`.
+"""
+
+import contextlib
 import logging
+import os
+import subprocess
 import sys
+import time
 
-from storage.repository import hold_build_lock, open_store
+from storage.files import Files, parse_location
+from storage.locks import hold_lock
+
+LONG = 600
 
 
 def say(line: str) -> None:
@@ -12,9 +22,23 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def bear(kind: str) -> int:
+    """Start a child that has every descriptor it can have, and outlives this process."""
+    if kind == "exec":
+        return subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({LONG})"], close_fds=False).pid
+    child = os.fork()
+    if not child:
+        time.sleep(LONG)
+        os._exit(0)
+    return child
+
+
 if __name__ == "__main__":
+    address, who, *kinds = sys.argv[1:]
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(message)s")
-    with hold_build_lock(open_store(sys.argv[1])):
+    with contextlib.suppress(KeyboardInterrupt), hold_lock(Files(parse_location(address)), "build", who):
         say("holds the lock")
+        for kind in kinds:
+            say(str(bear(kind)))
         sys.stdin.readline()
     say("let go")

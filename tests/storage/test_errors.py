@@ -26,7 +26,7 @@ def test_a_reason_code_survives_pickling(error_class: type[InputError]) -> None:
 
 
 def test_one_class_catches_them_all() -> None:
-    assert len(CLASSES) == 10
+    assert len(CLASSES) == 11
     assert all(issubclass(one, FusionPriorError) for one in CLASSES)
 
 
@@ -36,6 +36,7 @@ def test_errors_are_what_python_programs_expect() -> None:
     assert issubclass(errors.SnapshotNotFound, errors.StoreError)
     assert issubclass(errors.SchemaMismatch, errors.StoreError)
     assert issubclass(errors.CommitConflict, errors.StoreError)
+    assert issubclass(errors.StoreBusy, errors.StoreError)
 
 
 def test_an_unknown_name_is_told_the_nearest_ones() -> None:

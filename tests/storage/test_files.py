@@ -63,6 +63,35 @@ def test_rubbish_is_no_address(address: str) -> None:
         parse_location(address)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://AKIA:SECRET@bucket/prefix",
+        "s3://AKIA:SE/SECRET@bucket/prefix",
+        "s3://AKIA:SE?SECRET@bucket/prefix",
+        "s3://AKIA:[SECRET@bucket/prefix",
+        "s3://AKIA:SECRET\u2100@bucket/prefix",
+        "s3://AKIA@bucket/prefix",
+        "S3://AKIA:SECRET@bucket",
+        "gs://AKIA:SECRET@bucket/prefix",
+        "s3://bucket/prefix?endpoint_override=AKIA:SECRET@host:9000",
+        "s3://bucket/prefix?endpoint_override=AKIA:SECRET%40host:9000",
+        "s3://bucket/prefix?access_key=AKIA&secret_key=SECRET",
+    ],
+)
+def test_an_address_with_credentials_is_refused_without_a_word_of_them(address: str) -> None:
+    with pytest.raises(InputError, match=r"expected a folder, or s3://bucket/prefix") as caught:
+        parse_location(address)
+    assert "AKIA" not in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_an_at_sign_or_a_colon_in_a_path_is_no_credential() -> None:
+    assert parse_location("s3://bucket/ada@home/a:b").prefix == "ada@home/a:b"
+    assert parse_location("ada@home:store").folder == Path("ada@home:store").absolute()
+
+
 def test_files_are_written_read_replaced_and_deleted(files: Files) -> None:
     assert not files.exists("deep/down/one")
     files.write("deep/down/one", b"old")

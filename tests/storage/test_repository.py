@@ -10,7 +10,6 @@ import icechunk
 import numpy as np
 import pytest
 import zarr
-from filelock import FileLock, Timeout
 from hypothesis import example, given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -30,7 +29,6 @@ from storage.repository import (
     create_store,
     find_head,
     find_snapshot,
-    hold_build_lock,
     open_store,
     tag_snapshot,
 )
@@ -390,38 +388,6 @@ def check_tags(store: Store, pair_ids: set[str]) -> None:
     tags = {name: next(iter(store.repository.ancestry(tag=name))).message for name in store.repository.list_tags()}
     assert tags.pop("wanted") in pair_ids
     assert tags == {pair_id.replace("/", "-"): pair_id for pair_id in pair_ids}
-
-
-def test_the_build_lock_passes_on_when_its_holder_is_killed(store: Store) -> None:
-    with start("hold_lock.py", store.address) as holder:
-        assert listen(holder) == "holds the lock"
-        with start("hold_lock.py", store.address) as waiter:
-            assert listen(waiter) == f"another build of {store.address} is running; waiting for it to end"
-            holder.kill()
-            holder.wait()
-            assert listen(waiter) == "holds the lock"
-            with pytest.raises(Timeout):
-                FileLock(Path(store.address) / "build.lock").acquire(timeout=0)
-            speak(waiter)
-            assert listen(waiter) == "let go"
-
-
-def test_the_build_lock_is_free_again_after_an_error(store: Store, caplog: pytest.LogCaptureFixture) -> None:
-    with pytest.raises(RuntimeError, match="the build failed"), hold_build_lock(store):
-        raise RuntimeError("the build failed")
-    with hold_build_lock(store):
-        assert caplog.text == ""
-
-
-def test_builds_of_two_stores_do_not_wait_for_each_other(store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with hold_build_lock(store), hold_build_lock(create_store(str(tmp_path / "other"))):
-        assert caplog.text == ""
-
-
-def test_builds_on_an_object_store_do_not_wait(s3_address: str) -> None:
-    store = create_store(s3_address)
-    with hold_build_lock(store), hold_build_lock(store):
-        assert find_head(store)
 
 
 def test_icechunk_is_silent_but_for_errors(capfd: pytest.CaptureFixture[str], store: Store) -> None:

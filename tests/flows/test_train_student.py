@@ -17,9 +17,9 @@ import torch
 from click.testing import Result
 from typer.testing import CliRunner
 
-from flows import train_model as training
+from flows import train_student as training
 from flows.command_line import app
-from flows.train_model import TrainRequest, choose_settings, prepare_run, train_model
+from flows.train_student import TrainRequest, choose_settings, prepare_run, train_student
 from storage.errors import FusionPriorError, InputError, SchemaMismatch, SnapshotNotFound
 from storage.snapshot import open_snapshot
 from train import export
@@ -84,7 +84,7 @@ def test_without_validation_pairs_a_student_is_trained_unjudged(
 ) -> None:
     caplog.set_level(logging.WARNING, "flows")
     monkeypatch.setattr(training, "VAL", "absent")
-    folder = train_model(ask(split_store, tmp_path / "run", steps=1))
+    folder = train_student(ask(split_store, tmp_path / "run", steps=1))
     assert read_checkpoint(folder).facts.value is None and read_best(tmp_path / "run") is None
     assert "no validation pairs" in caplog.text
 
@@ -92,7 +92,7 @@ def test_without_validation_pairs_a_student_is_trained_unjudged(
 def test_without_training_pairs_nothing_is_made(split_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "TRAIN", "absent")
     with pytest.raises(InputError, match=r"no pair with a winner in split 'absent' .*test, train, val"):
-        train_model(ask(split_store, tmp_path / "run"))
+        train_student(ask(split_store, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -128,14 +128,14 @@ def test_only_the_first_process_judges(split_store: str, tmp_path: Path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        train_model(ask(split_store, tmp_path / "run"))
+        train_student(ask(split_store, tmp_path / "run"))
     logging.getLogger("train").setLevel(logging.NOTSET)
     assert places == [("cpu", 2, 0), ("cpu", 2, 1)]
     assert runs[0].judge and runs[0].scenes and not runs[1].judge and not runs[1].scenes
 
 
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "train_model", lambda request: request.out / "step-1")
+    monkeypatch.setattr(training, "train_student", lambda request: request.out / "step-1")
     assert call("train", "--out", "x").stdout == "x/step-1\n"
     monkeypatch.setenv("RANK", "1")
     assert call("train", "--out", "x").stdout == ""
@@ -145,7 +145,7 @@ def test_an_interrupted_run_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch) -
     def stop(request: TrainRequest) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "train_model", stop)
+    monkeypatch.setattr(training, "train_student", stop)
     done = call("train", "--out", "x")
     assert done.exit_code == 130 and done.stdout == "" and "--resume" in done.stderr
 
@@ -183,37 +183,37 @@ def test_every_setting_of_a_run_can_be_given_but_its_rarest() -> None:
 def test_a_run_that_was_stopped_goes_on_with_its_own_settings(split_store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     out = tmp_path / "run"
     with caplog.at_level(logging.INFO, "train"):
-        stopped = train_model(ask(split_store, out, steps=3, max_minutes=0))
+        stopped = train_student(ask(split_store, out, steps=3, max_minutes=0))
         assert stopped.name == "step-00000001" and "stopped after 1 of 3 steps" in caplog.text
-        ended = train_model(TrainRequest(store=split_store, out=out, resume=True, device="cpu"))
+        ended = train_student(TrainRequest(store=split_store, out=out, resume=True, device="cpu"))
     assert ended.name == "step-00000003" and "going on from step 1 of 3" in caplog.text
     facts = read_checkpoint(ended).facts
     assert (facts.training.steps, facts.training.crop) == (3, 48)
 
 
 def test_resuming_a_run_that_is_not_there_begins_it(split_store: str, tmp_path: Path) -> None:
-    assert train_model(ask(split_store, tmp_path / "run", steps=1, resume=True)).name == "step-00000001"
+    assert train_student(ask(split_store, tmp_path / "run", steps=1, resume=True)).name == "step-00000001"
 
 
 def test_a_run_is_not_begun_over_another(split_store: str, trained: Path) -> None:
     with pytest.raises(InputError, match=r"already holds a run .*; go on with --resume, or name another --out"):
-        train_model(ask(split_store, trained))
+        train_student(ask(split_store, trained))
 
 
 def test_resuming_accepts_the_same_settings_and_refuses_others(split_store: str, trained: Path) -> None:
     same = ask(split_store, trained, preset="tiny", mix=None, snapshot="v1", seed=0, resume=True)
-    assert train_model(same) == trained / "step-00000002"
+    assert train_student(same) == trained / "step-00000002"
     for changed in ({"steps": 4}, {"preset": "small"}, {"mix": "prior-only"}, {"prior_weight": 0.5}):
         with pytest.raises(InputError, match=f"the run in {trained} was begun with"):
-            train_model(replace(same, **changed))  # type: ignore[arg-type]
+            train_student(replace(same, **changed))  # type: ignore[arg-type]
 
 
 def test_resuming_keeps_to_the_snapshot_of_the_checkpoint(split_store: str, run: Path) -> None:
     change_facts(run, lambda facts: facts.update(snapshot_id="ZZZZWRMMJJMFWVAD9FW0"))
     with pytest.raises(InputError, match="was begun with snapshot ZZZZWRMMJJMFWVAD9FW0"):
-        train_model(ask(split_store, run, snapshot="v1", resume=True))
+        train_student(ask(split_store, run, snapshot="v1", resume=True))
     with pytest.raises(FusionPriorError, match="ZZZZWRMMJJMFWVAD9FW0"):
-        train_model(ask(split_store, run, resume=True))
+        train_student(ask(split_store, run, resume=True))
 
 
 # Refusals: one sentence each, and nothing is made.
@@ -238,7 +238,7 @@ def test_resuming_keeps_to_the_snapshot_of_the_checkpoint(split_store: str, run:
 )
 def test_a_wrong_request_is_one_sentence(split_store: str, tmp_path: Path, fields: dict[str, object], words: str) -> None:
     with pytest.raises(FusionPriorError) as caught:
-        train_model(replace(ask(split_store, tmp_path / "run"), **fields))  # type: ignore[arg-type]
+        train_student(replace(ask(split_store, tmp_path / "run"), **fields))  # type: ignore[arg-type]
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -252,7 +252,7 @@ def test_a_gpu_that_is_not_there_is_said(split_store: str, tmp_path: Path) -> No
 def test_a_run_needs_a_folder(split_store: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be made or is no folder"):
-        train_model(ask(split_store, tmp_path / "file"))
+        train_student(ask(split_store, tmp_path / "file"))
 
 
 def spoil_json(run: Path) -> None:

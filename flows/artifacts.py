@@ -1,0 +1,122 @@
+"""What a flow leaves on the Prefect server for whoever watches it there: progress, tables, decisions. Never a secret."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+
+from flows.output import describe
+from flows.progress import Report
+from flows.summary import Failures, Summary
+from train.evaluate import to_difference_rows
+
+if TYPE_CHECKING:
+    from flows.retrain import Decision
+
+PAUSE = 5.0
+"""Seconds between two updates of a progress artifact, at least: every one is a call to the server."""
+
+LISTED = 50
+"""How many pairs that were set aside are named."""
+
+
+class Progress:
+    """A report that keeps one progress artifact per phase of a flow's work, and passes everything on."""
+
+    def __init__(self, flow: str, onward: Report) -> None:
+        self._flow = flow
+        self._onward = onward
+        self._artifacts: dict[str, Any] = {}
+        self._told: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        """Tell that so much of a phase is done; may be called from several threads."""
+        with self._lock:
+            self._onward(what, done, total)
+            now = time.monotonic()
+            if what not in self._artifacts:
+                key = f"{self._flow}-{what.replace(' ', '-')}"
+                self._artifacts[what] = create_progress_artifact(0.0, key=key, description=f"{what}: {total} in all")
+                self._told[what] = now
+            if done == total or now - self._told[what] >= PAUSE:
+                self._told[what] = now
+                update_progress_artifact(self._artifacts[what], 100 * done / total)
+
+
+def leave_build(summary: Summary, made: bool, tag: str) -> None:
+    """A table of wins, one of failures where there are any, and a summary."""
+    table: list[dict[str, Any]] = [
+        {"method": one.method, "wins": one.wins, "wins (balanced)": one.wins_balanced, "candidates": one.candidates, "failed": one.failed}
+        for one in summary.tallies
+    ]
+    create_table_artifact(table, key="build-prior-wins", description=f"Wins by {summary.criterion}, snapshot {summary.snapshot_id}")
+    create_markdown_artifact(write_markdown(summary, made, tag), key="build-prior-summary")
+    leave_failures(summary.failed)
+
+
+def leave_failures(failed: Sequence[Failures]) -> None:
+    """A table of what failed: per method and reason how often, and the first of them in words."""
+    if failed:
+        table: list[dict[str, Any]] = [
+            {"method": one.method, "reason": one.reason, "candidates": one.count, "the first": one.first} for one in failed
+        ]
+        create_table_artifact(table, key="build-prior-failures", description="Candidates that failed, by method and reason")
+
+
+def leave_student(folder: Path) -> None:
+    """Where a trained student lies, and what its run told last of each kind."""
+    from train.report import read_reports  # brings torch, which a build does without
+
+    lines = [f"# Student in `{folder}`", "", "The best checkpoint of the run is the student.", ""]
+    last = {report["kind"]: report for report in read_reports(folder.parent)}
+    for kind, report in last.items():
+        numbers = ((name, number) for name, number in report.items() if name not in ("kind", "step"))
+        lines += [f"## {kind.capitalize()} at step {report['step']}", "", "| | |", "|---|---|"]
+        lines += [f"| {name} | {number if number is None else format(number, '.4g')} |" for name, number in numbers] + [""]
+    create_markdown_artifact("\n".join(lines), key="train-model-student")
+
+
+def leave_decision(decision: "Decision") -> None:
+    """What a retraining decided, by which numbers, and on which snapshots."""
+    row = decision.row
+    lines = [f"# {row.decision.capitalize() if row else 'Nothing was trained'}", "", f"{decision.reason}.", ""]
+    if row:
+        facts = {
+            "champion now": row.champion,
+            "champion before": row.previous or "none",
+            "challenger": row.challenger,
+            "challenger's snapshot": row.challenger_snapshot,
+            "champion's snapshot": row.champion_snapshot or "none",
+            "judged on": f"{row.pairs} {row.split} pairs of {row.groups} scenes of snapshot {row.judged_snapshot}",
+            "winners": str(decision.changes),
+            "row of the registry": row.number,
+        }
+        lines += ["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in facts.items()), ""]
+    if decision.verdict:
+        leads = to_difference_rows(decision.verdict)
+        lines += ["## The challenger's lead, with the 95 % interval of a bootstrap over scenes", "", *_tabulate(leads)]
+    create_markdown_artifact("\n".join(lines), key="retrain-model-decision")
+
+
+def _tabulate(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Rows as a Markdown table."""
+    names = list(rows[0]) if rows else []
+    cells = ([f"{one:.3f}" if isinstance(one, float) else str(one) for one in row.values()] for row in rows)
+    return [f"| {' | '.join(names)} |", f"|{'---|' * len(names)}", *(f"| {' | '.join(row)} |" for row in cells)]
+
+
+def write_markdown(summary: Summary, made: bool, tag: str) -> str:
+    """A build's summary as Markdown."""
+    lines = [
+        f"# Snapshot `{summary.snapshot_id}`" + (f" (`{tag}`)" if tag else ""),
+        "",
+        f"In `{summary.address}`, selected by `{summary.criterion}`" + ("." if made else "; it was there already, nothing was written."),
+        "",
+        *(f"- {sentence}" for sentence in describe(summary)),
+        *(f"- `{pair_id}`: {sentence}" for pair_id, _, sentence in summary.set_aside[:LISTED]),
+    ]
+    return "\n".join(lines)
