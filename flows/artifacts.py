@@ -42,9 +42,9 @@ class Progress:
                 key = f"{self._flow}-{what.replace(' ', '-')}"
                 self._artifacts[what] = create_progress_artifact(0.0, key=key, description=f"{what}: {total} in all")
                 self._told[what] = now
-            if done == total or now - self._told[what] >= PAUSE:
+            if done >= total or now - self._told[what] >= PAUSE:
                 self._told[what] = now
-                update_progress_artifact(self._artifacts[what], 100 * done / total)
+                update_progress_artifact(self._artifacts[what], min(100.0, 100 * done / total))  # a batch tried again counts again
 
 
 def leave_build(summary: Summary, made: bool, tag: str) -> None:

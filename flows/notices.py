@@ -73,8 +73,8 @@ def find_webhook() -> str:
 def _post(address: str, body: bytes) -> str:
     """Call the webhook; returns what went wrong, in words without its address."""
     # not by httpx, whose log tells the whole address
-    request = urllib.request.Request(address, body, {"Content-Type": "application/json", "User-Agent": "fusion-prior"})  # noqa: S310
     try:
+        request = urllib.request.Request(address, body, {"Content-Type": "application/json", "User-Agent": "fusion-prior"})  # noqa: S310
         with urllib.request.urlopen(request, timeout=PATIENCE):  # noqa: S310
             return ""
     except urllib.error.HTTPError as error:

@@ -155,6 +155,22 @@ def test_nothing_is_left_to_do(name: str) -> None:
     assert re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b", (ROOT / name).read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.parametrize("name", [name for name in PACKAGES if Path(name).parts[0] in ("storage", "train")])
+def test_nothing_that_is_kept_is_pickled(name: str) -> None:
+    theirs = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
+    assert [one for one in list_imports(name) if lies_in(one, theirs)] == []
+    assert find_nodes(name, lambda node: calls(node) == "load" and isinstance(node.func, ast.Attribute) and is_torch(node.func.value)) == []
+    assert find_nodes(name, lambda node: isinstance(node, ast.keyword) and node.arg == "allow_pickle" and is_true(node.value)) == []
+
+
+def is_torch(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and node.id == "torch"
+
+
+def is_true(node: ast.AST) -> bool:
+    return not (isinstance(node, ast.Constant) and node.value is False)
+
+
 # Flow files.
 
 

@@ -23,6 +23,7 @@ import httpx
 import psutil
 import pytest
 
+from flows import prepare_server
 from storage.errors import SnapshotNotFound
 from storage.models import read_models
 from storage.repository import open_store
@@ -211,7 +212,10 @@ def test_a_whole_operation(operation: Operation, scenes: dict[str, str]) -> None
     see_who_is_let_in(operation)
     store = build_and_retrain(operation, scenes)
     see_a_failure(operation)
-    cancel_a_build(operation, scenes)
+    counted = f'[parameters.counted]\nlog = "{operation.folder / "log"}"\npause = 2.0'
+    slow = write_recipe(operation.folder / "slow.toml", scenes, ["average", "counted"], counted)
+    cancel_a_build(operation, slow)
+    lose_a_worker(operation, slow)
     see_nothing_left(operation)
     see_no_secret(operation, store)
 
@@ -251,8 +255,6 @@ def see_the_schedule(operation: Operation) -> None:
 def see_who_is_let_in(operation: Operation) -> None:
     address = operation.environment["PREFECT_API_URL"]
     assert httpx.post(f"{address}/deployments/filter", json={}).status_code == 401
-    heard = {one.laddr.ip for process in operation.find_living() for one in process.net_connections() if one.status == "LISTEN"}
-    assert heard == {"127.0.0.1"}
 
 
 def build_and_retrain(operation: Operation, scenes: dict[str, str]) -> str:
@@ -279,8 +281,8 @@ def build_and_retrain(operation: Operation, scenes: dict[str, str]) -> str:
     assert row.champion in artifacts["retrain-model-decision"] and snapshot.id in artifacts["retrain-model-decision"]
     promoted = [one for one in operation.notices if one["kind"] == "promoted"]
     assert [one["champion"] for one in promoted] == [row.champion]
-    logs = " ".join(one["message"] for one in operation.post("/logs/filter", limit=200))
-    assert "pairs/s" in logs and "8 pairs usable of 8" in logs and "training on 4 pairs" in logs
+    for words in ("pairs/s", "8 pairs usable of 8", "training on 4 pairs"):
+        wait_for(f"a log with {words!r}", lambda words=words: words in read_logs(operation), 30)
     return store
 
 
@@ -294,31 +296,54 @@ def see_a_failure(operation: Operation) -> None:
     assert failed[0]["flow"] == "build-prior" and "nowhere.toml" in failed[0]["message"]
 
 
-def cancel_a_build(operation: Operation, scenes: dict[str, str]) -> None:
-    """A build that is cancelled half-way leaves no snapshot and no process; what it had finished is used by the next."""
-    log, store = operation.folder / "log", operation.folder / "cancelled"
-    counted = f'[parameters.counted]\nlog = "{log}"\npause = 2.0'
-    recipe = write_recipe(operation.folder / "slow.toml", scenes, ["average", "counted"], counted)
-    command = ("deployment", "run", "build-prior", "-p", f"store={store}", "-p", f"recipe={recipe}", "-p", "workers=2")
-    status, said = operation.call(*command)
-    assert status == 0, said
-    run = operation.find_runs("build-prior")[0]["id"] if "UUID" not in said else said.split("UUID: ")[1].split()[0]
-    wait_for("three calls of the slow method", lambda: log.exists() and len(log.read_text().splitlines()) >= 3)
-    before = {one.pid for one in operation.find_living()}
+def cancel_a_build(operation: Operation, recipe: Path) -> None:
+    """A build that is cancelled half-way leaves no snapshot and no process."""
+    run = start_slow_build(operation, recipe, calls=3)
+    see_who_listens(operation)
     status, said = operation.call("flow-run", "cancel", run)
     assert status == 0, said
-    state = wait_for("a cancelled run", lambda: read_state(operation, run, TERMINAL))
-    assert state == "CANCELLED"
-    own = [process for process in operation.processes if process.poll() is None]
-    wait_for("nobody but server and worker", lambda: count_flow_processes(operation) == 0)
-    assert len(own) == 2 and {process.pid for process in own} <= before
+    assert wait_for("a run that ended", lambda: read_state(operation, run, TERMINAL)) == "CANCELLED"
+    wait_for("no process of the run any more", lambda: not find_flow_processes(operation))
     with pytest.raises(SnapshotNotFound):
-        open_snapshot(str(store))
-    calls = len(log.read_text().splitlines())
-    status, said = operation.call(*command, "--watch")
-    assert status == 0 and "Completed" in said, said
-    assert open_snapshot(str(store)).selections().num_rows == sum(WANTED.values())
-    assert len(log.read_text().splitlines()) < calls + sum(WANTED.values()), "what was finished is not done again"
+        open_snapshot(str(operation.folder / "slow"))
+
+
+def lose_a_worker(operation: Operation, recipe: Path) -> None:
+    """A run whose worker is gone is scheduled anew, as the server does after a silence, and the next worker goes on where it was."""
+    log, worker = operation.folder / "log", operation.processes[-1]
+    before = len(log.read_text().splitlines())
+    run = start_slow_build(operation, recipe, calls=before + 3)
+    worker.kill()
+    for process in find_flow_processes(operation):
+        if "prefect.engine" in " ".join(process.cmdline()):
+            process.kill()
+    wait_for("no process of the run any more", lambda: not find_flow_processes(operation))
+    assert read_state(operation, run, ("RUNNING",)), "nobody has told the server"
+    action = prepare_server.RESCHEDULE.actions[0]
+    state = {"type": action.state.value, "name": action.name, "message": action.message}
+    assert operation.post(f"/flow_runs/{run}/set_state", state=state)["status"] == "ACCEPT"
+    operation.start("worker", "start", "--pool", "prior-pool")
+    assert wait_for("a run that ended", lambda: read_state(operation, run, TERMINAL)) == "COMPLETED"
+    assert open_snapshot(str(operation.folder / "slow")).selections().num_rows == sum(WANTED.values())
+    assert len(log.read_text().splitlines()) < before + 3 + sum(WANTED.values()), "what was finished is not done again"
+    wait_for("a log of the dead run's lock", lambda: "taken over" in read_logs(operation), 30)
+
+
+def start_slow_build(operation: Operation, recipe: Path, calls: int) -> str:
+    """Ask for a build, and wait until its slow method was called so often in all."""
+    log = operation.folder / "log"
+    status, said = operation.call(
+        "deployment", "run", "build-prior", "-p", f"store={operation.folder / 'slow'}", "-p", f"recipe={recipe}", "-p", "workers=2"
+    )
+    assert status == 0, said
+    wait_for(f"{calls} calls of the slow method", lambda: log.exists() and len(log.read_text().splitlines()) >= calls)
+    return said.split("UUID: ")[1].split()[0]
+
+
+def see_who_listens(operation: Operation) -> None:
+    """Server, worker and Dask's processes are heard on loopback alone."""
+    heard = {one.laddr.ip for process in operation.find_living() for one in process.net_connections() if one.status == "LISTEN"}
+    assert heard == {"127.0.0.1"}
 
 
 def read_state(operation: Operation, run: str, wanted: tuple[str, ...]) -> str:
@@ -326,14 +351,25 @@ def read_state(operation: Operation, run: str, wanted: tuple[str, ...]) -> str:
     return state if state in wanted else ""
 
 
-def count_flow_processes(operation: Operation) -> int:
-    return sum("prefect.engine" in " ".join(one.cmdline()) or "spawn_main" in " ".join(one.cmdline()) for one in operation.find_living())
+def read_logs(operation: Operation) -> str:
+    """The newest lines of the logs of all runs; they reach the server in batches."""
+    return " ".join(one["message"] for one in operation.post("/logs/filter", limit=200, sort="TIMESTAMP_DESC"))
+
+
+def find_flow_processes(operation: Operation) -> list[psutil.Process]:
+    """The processes of flow runs: those that run them, and Dask's."""
+    marks = ("prefect.engine", "spawn_main", "distributed")
+    found = []
+    for process in operation.find_living():
+        with contextlib.suppress(psutil.Error):
+            found += [process] if any(mark in " ".join(process.cmdline()) for mark in marks) else []
+    return found
 
 
 def see_nothing_left(operation: Operation) -> None:
     """Worker and server end when they are asked to, and nothing outlives them."""
     wait_for("no run that goes on", lambda: not {"RUNNING", "PENDING"} & set(operation.find_states("retrain-model")))
-    for process in reversed(operation.processes):
+    for process in reversed([one for one in operation.processes if one.poll() is None]):
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=60)
     wait_for("nothing that still lives", lambda: not operation.find_living(), 60)

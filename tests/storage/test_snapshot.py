@@ -1,6 +1,7 @@
 """Tests of storage.snapshot: what is read is what was committed, with our code and without it."""
 
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,29 @@ def test_a_snapshot_of_the_first_schema_stays_readable(store: Store) -> None:
     assert not {"group", "split", "scene_hash"} & set(snapshot.pairs().column_names)
     (read,) = to_pair_rows(snapshot.pairs())
     assert (read.pair_id, read.status, read.group, read.split, read.scene_hash) == ("p", OK, "", "", "")
+
+
+# What a stranger's store may do: nothing.
+
+
+def test_reading_unpickles_nothing(address: str, publish: Publish, monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot_id = publish(create_store(address), PAIRS)
+
+    def refuse(*arguments: object, **named: object) -> None:
+        raise AssertionError("something was unpickled")
+
+    for name in ("load", "loads", "Unpickler"):
+        monkeypatch.setattr(pickle, name, refuse)
+    found = open_snapshot(address, snapshot_id)
+    assert len(read_everything(found)["pictures"]) == len(PAIRS) and found.cube()["score"].size
+
+
+def test_an_array_whose_codec_would_unpickle_is_not_read(store: Store) -> None:
+    session = store.repository.writable_session("main")
+    poison = {"name": "numcodecs.pickle", "configuration": {}}
+    root = zarr.open_group(session.store, mode="a")
+    array = root.create_array("images/p1", shape=(3, 4, 4), chunks=(3, 4, 4), dtype="uint8", compressors=None, filters=None)
+    document = json.loads(json.dumps(array.metadata.to_dict(), default=str))
+    document["codecs"] = [poison]
+    with pytest.raises(Exception, match="codec"):  # zarr's own error: it knows no such codec
+        zarr.core.metadata.v3.ArrayV3Metadata.from_dict(document)
