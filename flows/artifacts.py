@@ -11,6 +11,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from flows.output import describe
 from flows.progress import Report
 from flows.summary import Failures, Summary
+from storage.schema import FIRST, KEPT, PROMOTED
 from train.evaluate import to_difference_rows
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 PAUSE = 5.0
 """Seconds between two updates of a progress artifact, at least: every one is a call to the server."""
+
+TITLES = {FIRST: "The first champion", PROMOTED: "The challenger is champion now", KEPT: "The champion stays"}
 
 LISTED = 50
 """How many pairs that were set aside are named."""
@@ -83,7 +86,7 @@ def leave_student(folder: Path) -> None:
 def leave_decision(decision: "Decision") -> None:
     """What a retraining decided, by which numbers, and on which snapshots."""
     row = decision.row
-    lines = [f"# {row.decision.capitalize() if row else 'Nothing was trained'}", "", f"{decision.reason}.", ""]
+    lines = [f"# {TITLES[row.decision] if row else 'Nothing was trained'}", "", f"{decision.reason}.", ""]
     if row:
         facts = {
             "champion now": row.champion,

@@ -100,10 +100,10 @@ def train_student(request: TrainRequest, report: Report = stay_silent) -> Path:
     """
     world, local_rank = (int(os.environ.get(name, otherwise)) for name, otherwise in (("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")))
     with join_processes(request.device, world, local_rank) as processes:
-        run = replace(prepare_run(request, processes.world), tell=lambda step, steps: report("training", step, steps))
+        run = prepare_run(request, processes.world)
         if processes.rank == 0:
             logger.info("training on %d pairs of snapshot %s, on %s", len(run.crops), run.crops.snapshot_id, processes.device)
-            run = add_validation(run)
+            run = replace(add_validation(run), tell=lambda step, steps: report("training", step, steps))
         else:
             logging.getLogger("train").setLevel(logging.WARNING)
         return loop.train(run, processes)

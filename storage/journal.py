@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -21,7 +20,7 @@ from storage.errors import SchemaMismatch, StoreError
 from storage.files import Files, hash_bytes
 from storage.planes import Planes, stack
 from storage.schema import ScoreRow, metric_columns, scores_schema
-from storage.tables import to_score_rows, to_table
+from storage.tables import parse_table, to_score_rows, to_table
 
 FOLDER = "journal"
 _PLANES, _HASH = b"planes", b"image_hash"
@@ -190,7 +189,7 @@ def _read_or_delete(files: Files, key: str) -> Entry | None:
 
 def _parse_entry(key: str, content: bytes) -> Entry:
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table = parse_table(content)
         if not table.schema.equals(scores_schema(metric_columns(table.schema))):
             raise SchemaMismatch("its columns are not those of a scores table")
         header = table.schema.metadata

@@ -25,6 +25,7 @@ from storage.errors import CommitConflict, InputError, SchemaMismatch, StoreErro
 from storage.files import Files, hash_bytes
 from storage.locks import hold_lock
 from storage.schema import DECISIONS, KEPT, MODELS, MODELS_VERSION, ROLLED_BACK, ModelRow, to_record
+from storage.tables import parse_table
 
 FOLDER = "models"
 REGISTRY = f"{FOLDER}/registry.parquet"
@@ -205,7 +206,7 @@ def _to_null(value: object) -> object:
 
 def _parse(files: Files, content: bytes) -> list[dict[str, Any]]:
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table = parse_table(content)
         records: list[dict[str, Any]] = table.to_pylist()
     except Exception as error:  # a damaged file makes its parser raise anything at all
         raise _mismatch(files, f"cannot be read ({_brief(error)})") from error

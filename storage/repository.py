@@ -5,6 +5,7 @@ A store is a folder or an `s3://` address:
     repository/   images and manifests, an Icechunk repository
     tables/       Parquet files, each named after its own hash
     journal/      finished work of builds that are not published yet
+    models/       the registry of decisions about the champion, and the weights of every champion
 
 One commit on `main` is one snapshot: before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits when
 two processes commit at once, so every commit and every tag is made under the publish lock; object stores detect the conflict themselves.

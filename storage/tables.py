@@ -67,7 +67,20 @@ def read_table(files: Files, reference: TableReference, columns: Sequence[str] |
         raise SchemaMismatch(
             f"{reference.path} has sha256 {digest[:16]}…, the snapshot was committed with {reference.sha256[:16]}…; {_REMEDY}"
         )
-    return pq.read_table(pa.BufferReader(content), columns=columns)
+    return parse_table(content, columns)
+
+
+def parse_table(content: bytes, columns: Sequence[str] | None = None) -> pa.Table:
+    """The bytes of a Parquet file as a table; page checksums, where it has any, are compared.
+
+    Raises:
+        Exception: anything at all, where the file is damaged.
+    """
+    # In memory of Arrow's own: one of its threads may let go of the bytes as late as when Python ends, and if they are Python's, that
+    # thread asks for the interpreter, which is gone, and the whole process is aborted (signal 6).
+    memory = pa.allocate_buffer(len(content))
+    memoryview(memory).cast("B")[:] = content
+    return pq.read_table(pa.BufferReader(memory), columns=columns, page_checksum_verification=True)
 
 
 def to_score_rows(table: pa.Table) -> list[ScoreRow]:

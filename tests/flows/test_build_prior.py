@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from flows import build_prior as module
 from flows.build import build, cut_batches
 from flows.build_prior import build_prior
 from flows.cluster import run_all
+from flows.logs import PACKAGES
 from flows.recipe import Recipe
 from flows.work import PairTask
 from storage.snapshot import open_snapshot
@@ -25,15 +27,21 @@ pytestmark = pytest.mark.filterwarnings("default")  # Prefect's server has its o
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[None]:
-    """A Prefect server of its own, in memory of nobody."""
+    """A Prefect server of its own, in memory of nobody; flows open our logs, which are closed again."""
+    loggers = [logging.getLogger(name) for name in (*PACKAGES, "distributed")]
+    levels = [one.level for one in loggers]
     with prefect_test_harness(server_startup_timeout=120):
         yield
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
 
 
-def find_artifacts() -> dict[str, object]:
+def find_artifacts(snapshot_id: str) -> dict[str, object]:
+    """What was left by the runs that ended with a snapshot."""
     with get_client(sync_client=True) as client:
         found = client.read_artifacts()
-    return {str(one.key): one.data for one in found}
+        summaries = [one.flow_run_id for one in found if one.key == "build-prior-summary" and snapshot_id in str(one.data)]
+    return {str(one.key): one.data for one in found if one.flow_run_id in summaries}
 
 
 def test_flow_makes_the_snapshot_and_leaves_artifacts(
@@ -52,15 +60,26 @@ def test_flow_makes_the_snapshot_and_leaves_artifacts(
     plainly_made = build(ask(methods=["average", "tif"]), str(tmp_path / "plain"), client).snapshot
     assert flow_made.id == snapshot_id
     assert to_selection_rows(flow_made.selections()) == to_selection_rows(plainly_made.selections())
-    artifacts = find_artifacts()
-    assert set(artifacts) == {"build-prior-progress", "build-prior-wins", "build-prior-summary"}
-    assert artifacts["build-prior-progress"] == 100.0
+    artifacts = find_artifacts(snapshot_id)
+    phases = {"build-prior-inspecting-pairs", "build-prior-evaluating-pairs"}
+    assert set(artifacts) == phases | {"build-prior-wins", "build-prior-summary"}
+    assert all(artifacts[phase] == 100 for phase in phases)
     wins = json.loads(str(artifacts["build-prior-wins"]))
     assert sum(row["wins"] for row in wins) == 3
     assert snapshot_id in str(artifacts["build-prior-summary"]) and "3 of 3 pairs have a winner" in str(artifacts["build-prior-summary"])
     with get_client(sync_client=True) as api:
         runs = [run for run in api.read_task_runs() if run.name.startswith("evaluate-batch")]
     assert len(runs) == 2 and all(run.state is not None and run.state.is_completed() for run in runs)
+
+
+def test_what_failed_is_an_artifact_of_its_own(
+    server: None, client: Client, make_pairs: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    methods, scheduler = ["average", "tif", "maximum", "raises"], client.scheduler.address
+    artifacts = find_artifacts(build_prior(**make_pairs(2), methods=methods, store=str(tmp_path / "s"), scheduler=scheduler))
+    (failed,) = json.loads(str(artifacts["build-prior-failures"]))
+    assert (failed["method"], failed["reason"], failed["candidates"]) == ("raises", "raised", 2)
+    assert "2 candidates failed (raised 2)" in str(artifacts["build-prior-summary"])
 
 
 def test_parameters_are_flat_and_every_one_has_a_default() -> None:

@@ -4,6 +4,7 @@ import http.server
 import inspect
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from distributed import Client
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ParameterTypeError
-from prefect.logging.handlers import APILogHandler
+from prefect.logging.handlers import APILogHandler, PrefectConsoleHandler
 from prefect.settings import PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
@@ -547,6 +548,9 @@ def test_secrets_are_told_nowhere(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", AWS_SECRET)
     caplog.set_level(logging.DEBUG)
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, PrefectConsoleHandler):  # it keeps to the terminal that there was when Prefect was imported
+            monkeypatch.setattr(handler.console, "file", sys.stderr)
     asked = make_pairs(2) | {"store": str(tmp_path / "s"), "scheduler": client.scheduler.address}
     snapshot_id = build_prior.build_prior(**asked, methods=["average"])
     with pytest.raises(Exception, match="live candidates failed"):
@@ -568,6 +572,7 @@ def test_secrets_are_told_nowhere(
     }
     for sentence in ("candidates to evaluate on 2 pairs", "the webhook was told: promoted", "it answered 404", "live candidates failed"):
         assert sentence in told["server"] and sentence in told["logs"]  # what is looked through is what was told
+    assert "Finished in state Completed()" in told["terminal"]
     for where, text in told.items():
         for secret in (TOKEN, AWS_SECRET):
             assert secret not in text, f"{secret} in {where}"

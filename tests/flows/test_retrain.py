@@ -33,7 +33,7 @@ from storage.snapshot import Snapshot, open_snapshot
 from storage.tables import write_table
 from train import loop
 from train.checkpoint import STUDENT, Checkpoint, find_checkpoints, read_checkpoint, read_student, read_tensors, write_checkpoint
-from train.config import PRESETS
+from train.config import MIXES, PRESETS
 from train.evaluate import CHAMPION, Difference, Interval, Standing, Verdict
 from train.report import read_reports
 
@@ -165,7 +165,7 @@ def list_pairs(store: str, split: str) -> list[str]:
 
 def test_the_first_student_is_champion_and_the_next_is_trained_on_from_it(store: str) -> None:
     told: list[tuple[str, int, int]] = []
-    first = retrain(ask(store, **SIZES), lambda *progress: told.append(progress))
+    first = retrain(ask(store, **SIZES, mix="prior-only"), lambda *progress: told.append(progress))
     assert first.promoted and first.row is not None and first.verdict is not None
     snapshot, row = open_snapshot(store), first.row
     assert (row.number, row.decision, row.champion, row.previous) == (1, FIRST, row.challenger, "")
@@ -181,10 +181,11 @@ def test_the_first_student_is_champion_and_the_next_is_trained_on_from_it(store:
     assert ("training", 2, 2) in told and ("scoring the teacher and the others", 2, 2) in told
 
     champion = read_checkpoint(find_champion_folder(store))
-    assert champion.facts == read_checkpoint(Path(row.run)).facts and champion.facts.training.seed == 1
+    assert champion.facts == read_checkpoint(Path(row.run)).facts
+    assert (champion.facts.training.seed, champion.facts.training.mix) == (1, MIXES["prior-only"])
 
     # a challenger that cannot learn shows what it began with: the champion's own weights, and so the champion's own marks
-    second = retrain(ask(store, rate=0.0))
+    second = retrain(ask(store, **SIZES, rate=0.0))
     assert second.row is not None and not second.promoted
     begun = read_checkpoint(Path(second.row.run))
     weights, taught = read_student(champion).state_dict(), read_student(begun).state_dict()
@@ -393,23 +394,29 @@ def test_a_share_that_is_none_is_refused(store: str, taught: list[TrainRequest],
 def test_pairs_that_any_student_was_trained_on_are_left_out(
     store: str, taught: list[TrainRequest], judged: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
-    (seen, *_), (picked_on,), unseen = (list_pairs(store, split) for split in (TRAIN, VAL, TEST))
+    (seen, *_), (picked_on,), (seen_by_a_loser, unseen) = (list_pairs(store, split) for split in (TRAIN, VAL, TEST))
     retrain(ask(store))
+    publish_again(store, pairs=move({seen_by_a_loser: TRAIN}))
     judged(WORSE)
-    retrain(ask(store))  # a loser has seen what it has seen, too
-    publish_again(store, pairs=move({seen: TEST, picked_on: TEST}))
+    assert list(find_held_out(open_snapshot(store), read_rows(store))) == [unseen]
+    retrain(ask(store))
+    publish_again(store, pairs=move(dict.fromkeys((seen, picked_on, seen_by_a_loser), TEST)))
     newest = open_snapshot(store)
-    assert list_pairs(store, TEST) == sorted([seen, picked_on, *unseen])
-    assert list(find_held_out(newest, read_rows(store))) == unseen
-    assert "2 of 4 test pairs were trained on earlier and are left out" in caplog.text
+    assert list_pairs(store, TEST) == sorted([seen, picked_on, seen_by_a_loser, unseen])
+    assert "are left out" not in caplog.text
+    assert list(find_held_out(newest, read_rows(store))) == [unseen]
+    assert "3 of 4 test pairs were trained on earlier and are left out" in caplog.text
     assert list(find_held_out(newest, ())) == list_pairs(store, TEST)
 
 
-def test_a_seen_picture_under_another_name_is_left_out(store: str, taught: list[TrainRequest], judged: Callable[..., None]) -> None:
+@pytest.mark.parametrize("column", ["pair_hash", "group"])
+def test_a_seen_picture_or_scene_under_another_name_is_left_out(
+    store: str, taught: list[TrainRequest], judged: Callable[..., None], column: str
+) -> None:
     retrain(ask(store))
-    seen, (copy, unseen) = list_pairs(store, TRAIN)[0], list_pairs(store, TEST)
-    hashes = {row["pair_id"]: row["pair_hash"] for row in open_snapshot(store).pairs().to_pylist()}
-    publish_again(store, pairs=lambda row: row | ({"pair_hash": hashes[seen]} if row["pair_id"] == copy else {}))
+    seen, (alike, unseen) = list_pairs(store, TRAIN)[0], list_pairs(store, TEST)
+    known = {row["pair_id"]: row[column] for row in open_snapshot(store).pairs().to_pylist()}
+    publish_again(store, pairs=lambda row: row | ({column: known[seen]} if row["pair_id"] == alike else {}))
     assert list(find_held_out(open_snapshot(store), read_rows(store))) == [unseen]
 
 
@@ -417,7 +424,7 @@ def test_both_are_judged_on_what_neither_has_seen(store: str, trained: Path) -> 
     promote(store, read_checkpoint(trained))
     unseen = list_pairs(store, TEST)
     publish_again(store, pairs=move({list_pairs(store, TRAIN)[0]: TEST}))
-    row = retrain(ask(store, rate=0.0)).row
+    row = retrain(ask(store, **SIZES, rate=0.0)).row
     assert row is not None and (row.pairs, row.groups) == (len(unseen), len(unseen)) == (2, 2)
 
 

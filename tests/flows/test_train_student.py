@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "copy"))
 
 
-def change_facts(run: Path, change: Callable[[dict[str, object]], None]) -> None:
+def change_facts(run: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = run / "step-00000002" / "checkpoint.json"
     facts = json.loads(path.read_text())
     change(facts)
@@ -110,9 +111,10 @@ def test_the_loop_is_told_the_means_of_the_student(monkeypatch: pytest.MonkeyPat
     assert means == {"mi": 1.0}
 
 
-def test_only_the_first_process_judges(split_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_process_judges_and_tells(split_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[Run] = []
     places: list[tuple[object, ...]] = []
+    told: list[tuple[str, int, int]] = []
 
     def keep(run: Run, processes: Processes) -> Path:
         runs.append(run)
@@ -128,10 +130,13 @@ def test_only_the_first_process_judges(split_store: str, tmp_path: Path, monkeyp
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank in ("0", "1"):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        train_student(ask(split_store, tmp_path / "run"))
+        train_student(ask(split_store, tmp_path / "run"), lambda *so_far: told.append(so_far))
     logging.getLogger("train").setLevel(logging.NOTSET)
     assert places == [("cpu", 2, 0), ("cpu", 2, 1)]
     assert runs[0].judge and runs[0].scenes and not runs[1].judge and not runs[1].scenes
+    for run in runs:
+        run.tell(1, 2)
+    assert told == [("training", 1, 2)]
 
 
 def test_only_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,6 +162,34 @@ def test_a_run_begins_with_the_weights_of_another(split_store: str, trained: Pat
     with pytest.raises(InputError, match="has other networks than the preset asked for"):
         prepare_run(ask(split_store, tmp_path / "small", first=trained, preset="small"))
     assert not (tmp_path / "small").exists()
+
+
+def test_a_run_that_begins_with_another_is_trained_as_that_was(split_store: str, run: Path, tmp_path: Path) -> None:
+    def change(facts: dict[str, Any]) -> None:
+        facts["network"]["steps"] = 3
+        facts["training"] |= {"rate": 0.5, "clip": 2.0, "weighting": "margin", "seed": 4}
+
+    change_facts(run, change)
+    begun = read_checkpoint(run).facts
+    assert begun.network != PRESETS["tiny"].network
+    same = prepare_run(TrainRequest(store=split_store, out=tmp_path / "same", first=run))
+    assert (same.network, same.training) == (begun.network, begun.training) and same.first is not None
+    other = prepare_run(TrainRequest(store=split_store, out=tmp_path / "other", first=run, rate=0.1, seed=5, mix="prior-only"))
+    mix = MIXES["prior-only"]
+    assert other.network == begun.network and other.training == replace(begun.training, rate=0.1, seed=5, mix=mix, last_mix=mix)
+
+
+def test_a_preset_says_how_a_run_that_begins_with_another_is_trained(split_store: str, run: Path, tmp_path: Path) -> None:
+    change_facts(run, lambda facts: facts["training"].update(rate=0.5))
+    made = prepare_run(TrainRequest(store=split_store, out=tmp_path / "run", first=run, preset="tiny"))
+    assert made.training == PRESETS["tiny"].training and made.network == PRESETS["tiny"].network and made.first is not None
+
+
+def test_a_run_that_goes_on_keeps_to_its_own_way_and_not_to_that_of_the_first(split_store: str, run: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(run, tmp_path / "other")
+    change_facts(other, lambda facts: facts["training"].update(rate=0.5))
+    resumed = prepare_run(TrainRequest(store=split_store, out=run, first=other, resume=True))
+    assert resumed.training == read_checkpoint(run).facts.training and resumed.first is None
 
 
 # Settings.

@@ -9,17 +9,19 @@ import pytest
 
 from storage.errors import InputError
 from train.evaluate import (
+    CHAMPION,
     SECONDS,
     STUDENT,
     TEACHER,
     Contest,
-    Difference,
     Image,
     Marks,
     Pair,
-    Verdict,
+    add_champion,
     bootstrap_mean,
     evaluate,
+    find_difference,
+    find_standing,
     judge,
     stack,
     to_difference_rows,
@@ -111,10 +113,6 @@ def copy_a(a: Image, b: Image) -> Image:
     return a
 
 
-def find_difference(verdict: Verdict, against: str, column: str) -> Difference:
-    return next(one for one in verdict.differences if (one.against, one.column) == (against, column))
-
-
 PLAIN = {
     "teacher": {"value": [0.1, 0.5, 0.5, 0.9], "shape": [4.0] * 4},
     "single": {"value": [0.1, 0.1, 0.1, 0.1]},
@@ -191,6 +189,62 @@ def test_student_may_work_in_place() -> None:
     pairs = list(open_pairs())
     assert evaluate(fuse, pairs)["value"] == pytest.approx([0.4, 0.8, 1.2, 1.6])
     assert [float(pair.a[0, 0]) for pair in pairs] == pytest.approx(LEVELS)
+
+
+# A champion.
+
+
+def halve_a(a: Image, b: Image) -> Image:
+    return a / 2
+
+
+def test_champion_is_judged_on_the_same_pairs_and_stands_beside_the_others() -> None:
+    contest = make_contest(**PLAIN)
+    joined = add_champion(contest, halve_a)
+    assert CHAMPION not in contest.marks and joined.groups == contest.groups
+    assert joined.marks[CHAMPION]["value"] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    verdict = judge(joined, copy_a)
+    assert [one.contestant for one in verdict.standings] == [STUDENT, TEACHER, "single", CHAMPION]
+    assert find_standing(verdict, CHAMPION).scores["value"].mean == pytest.approx(0.25)
+    assert find_standing(verdict, CHAMPION).scores[SECONDS].mean >= 0
+
+
+def test_student_is_compared_with_the_champion_in_every_column() -> None:
+    verdict = judge(add_champion(make_contest(**PLAIN), halve_a), copy_a)
+    lead = find_difference(verdict, CHAMPION, "value")
+    assert lead.difference.mean == pytest.approx(0.25) and lead.percent == pytest.approx(200)
+    assert (lead.difference.low, lead.difference.high) == pytest.approx((0.15, 0.35))  # two scenes, and each can be drawn twice
+    assert lead.wins is not None and lead.wins.low == 1
+    assert find_difference(verdict, CHAMPION, "shape").difference.mean == 0
+    assert list(dict.fromkeys(one.against for one in verdict.differences)) == [TEACHER, CHAMPION, "single"]
+    rows = to_difference_rows(verdict)
+    assert [row["student against"] for row in rows] == [TEACHER, CHAMPION, "single"]
+    assert rows[1]["low"] == lead.difference.low
+
+
+def test_student_beside_itself_leads_by_nothing() -> None:
+    lead = find_difference(judge(add_champion(make_contest(**PLAIN), copy_a), copy_a), CHAMPION, "value")
+    assert (lead.difference.mean, lead.difference.low, lead.difference.high) == (0, 0, 0)
+
+
+def test_pair_undefined_for_the_champion_counts_for_nobody() -> None:
+    def fuse(a: Image, b: Image) -> Image:
+        return np.full_like(a, np.nan) if a[0, 0] > 0.7 else a
+
+    verdict = judge(add_champion(make_contest(**PLAIN), fuse), copy_a)
+    assert verdict.left_out == {"value": 1} and find_standing(verdict, CHAMPION).undefined == {"value": 1}
+    assert find_standing(verdict, STUDENT).scores["value"].mean == pytest.approx(0.4)
+
+
+def test_without_a_champion_there_is_nothing_to_find() -> None:
+    verdict = judge(make_contest(**PLAIN), copy_a)
+    assert find_standing(verdict, TEACHER) == verdict.standings[1]
+    with pytest.raises(InputError, match="no champion was judged; it were: student, teacher, single"):
+        find_standing(verdict, CHAMPION)
+    with pytest.raises(InputError, match="the student and the champion are not compared in 'value'; they are in: nothing"):
+        find_difference(verdict, CHAMPION, "value")
+    with pytest.raises(InputError, match="the student and the teacher are not compared in 'mi'; they are in: shape, value"):
+        find_difference(verdict, TEACHER, "mi")
 
 
 # What is told.

@@ -230,6 +230,23 @@ def test_what_is_reported(make: Make) -> None:
     assert list((run.out / "tensorboard").iterdir())
 
 
+@pytest.mark.parametrize(("every", "steps"), [(1, [1, 2, 3, 4]), (3, [3, 4]), (9, [4])])
+def test_with_every_report_it_is_told_how_far_the_run_is(every: int, steps: list[int], make: Make) -> None:
+    told: list[tuple[int, int]] = []
+    train(make(training=replace(TRAINING, report_every=every), tell=lambda *so_far: told.append(so_far)), ALONE)
+    assert told == [(step, 4) for step in steps]
+
+
+def test_a_run_that_goes_on_is_told_from_where_it_was(make: Make) -> None:
+    told: list[tuple[int, int]] = []
+    late = replace(TRAINING, report_every=9)
+    train(make(training=late, max_minutes=0.0, tell=lambda *so_far: told.append(so_far)), ALONE)
+    assert told == [(1, 4)]  # time is up
+    train(make(training=late, tell=lambda *so_far: told.append(so_far)), ALONE)
+    train(make(training=late, tell=lambda *so_far: told.append(so_far)), ALONE)
+    assert told == [(1, 4), (4, 4)]  # and of a run that is over there is nothing to tell
+
+
 def test_the_rate_rises_along_a_line_and_falls_along_a_cosine() -> None:
     training = Training(steps=110, warm_up=10, rate=1.0)
     rates = [rate_at(training, step) for step in range(110)]

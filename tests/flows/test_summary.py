@@ -1,0 +1,73 @@
+"""Summaries: what failed, by method and reason, and a snapshot in a few numbers."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from distributed import Client
+
+from flows.build import build
+from flows.output import describe
+from flows.recipe import make_recipe
+from flows.summary import Failures, count_failures, name_reasons, summarise
+from storage.errors import BuildFailed
+from storage.schema import FAILED, MISSING, OK, ScoreRow
+from storage.snapshot import open_snapshot
+
+
+def fail(method: str, pair_id: str, reason: str, status: str = FAILED) -> ScoreRow:
+    message = f"{method} on {pair_id}: {reason}" if reason else ""
+    return ScoreRow(pair_id=pair_id, method=method, version="1", content_key="k", status=status, reason=reason, message=message)
+
+
+ROWS = [
+    fail("tif", "p00", "", OK),
+    fail("tif", "p01", "timeout"),
+    fail("gff", "p00", "raised"),
+    fail("published:x", "p00", "missing", MISSING),
+    fail("gff", "p01", "raised"),
+    fail("gff", "p02", "killed"),
+    fail("tif", "p02", "raised"),
+    fail("gff", "p03", "raised"),
+]
+FAILED_ROWS = (
+    Failures("gff", "raised", 3, "gff on p00: raised"),
+    Failures("gff", "killed", 1, "gff on p02: killed"),
+    Failures("tif", "raised", 1, "tif on p02: raised"),
+    Failures("tif", "timeout", 1, "tif on p01: timeout"),
+)
+
+
+def test_failures_are_counted_by_method_and_reason_the_most_frequent_first() -> None:
+    assert count_failures(ROWS) == FAILED_ROWS
+
+
+def test_what_did_not_fail_is_no_failure() -> None:
+    assert count_failures([row for row in ROWS if row.status != FAILED]) == () == count_failures([])
+
+
+def test_reasons_are_named_over_all_methods() -> None:
+    assert name_reasons(FAILED_ROWS) == "killed 1, raised 4, timeout 1"
+    assert name_reasons(()) == ""
+
+
+def test_a_summary_of_what_went_well_tells_no_failures(split_store: str) -> None:
+    summary = summarise(open_snapshot(split_store))
+    assert summary.failed == () and all(one.failed == 0 for one in summary.tallies)
+    assert not [sentence for sentence in describe(summary) if "failed" in sentence]
+
+
+def test_too_many_failures_are_told_in_the_error_too(split_store: str, client: Client, tmp_path: Path) -> None:
+    folder = Path(split_store).parent
+    block = {"a": str(folder / "ir"), "b": str(folder / "vis"), "subject": "^(.*)$"}
+    recipe = {"source": [block], "methods": ["average", "raises", "returns_nan"]}
+    with pytest.raises(BuildFailed, match=r"12 of 18 live candidates failed \(raised 6, wrong_output 6\)") as caught:
+        build(make_recipe(recipe), str(tmp_path / "s"), client)
+    told = [(one.method, one.reason, one.count) for one in caught.value.failures]
+    assert told == [("raises", "raised", 6), ("returns_nan", "wrong_output", 6)]
+    assert caught.value.failures[0].first in str(caught.value) and "no light at all" in caught.value.failures[0].first
+    assert pickle.loads(pickle.dumps(caught.value)).failures == caught.value.failures
+
+    summary = summarise(build(make_recipe(recipe | {"max_failures": 1}), str(tmp_path / "s"), client).snapshot)
+    assert summary.failed == caught.value.failures
+    assert "12 candidates failed (raised 6, wrong_output 6); `fusion-prior scores` says why." in describe(summary)
