@@ -5,14 +5,18 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from flows.estimate import Estimate
-from flows.summary import Summary, name_reasons
-from train.evaluate import Verdict, to_difference_rows, to_json, to_standing_rows
+from flows.summary import name_reasons
+from train.evaluate import to_difference_rows, to_json, to_standing_rows
+
+if TYPE_CHECKING:  # neither makes a table wait for Dask
+    from flows.estimate import Estimate
+    from flows.summary import Summary
+    from train.evaluate import Verdict
 
 Row = Mapping[str, Any]
 FORMATS = ("table", "csv", "json")
@@ -42,7 +46,7 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: st
         _console(sys.stdout.isatty()).print(table)
 
 
-def print_summary(summary: Summary, tag: str) -> None:
+def print_summary(summary: "Summary", tag: str) -> None:
     """A snapshot's wins, what needs a look, and where everything lies, to stderr."""
     console = Console(stderr=True)
     table = Table(title=f"Wins by {summary.criterion}", title_justify="left")
@@ -56,7 +60,7 @@ def print_summary(summary: Summary, tag: str) -> None:
         console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
 
-def print_verdict(verdict: Verdict, form: str) -> None:
+def print_verdict(verdict: "Verdict", form: str) -> None:
     """A student's evaluation to stdout: means and the student's lead as tables, means with intervals as CSV, everything as JSON."""
     if form == "json":
         print(json.dumps(to_json(verdict), indent=1, ensure_ascii=False, allow_nan=False))
@@ -72,7 +76,7 @@ def print_verdict(verdict: Verdict, form: str) -> None:
         say(f"{column}: {count} of {verdict.pairs} pairs left out for all, where it is undefined for one")
 
 
-def print_estimate(estimate: Estimate) -> None:
+def print_estimate(estimate: "Estimate") -> None:
     """What a build would take, to stdout."""
     minutes, seconds = divmod(round(estimate.seconds), 60)
     print(f"pairs: {estimate.pairs}, usable: {estimate.usable}")
@@ -84,7 +88,7 @@ def print_estimate(estimate: Estimate) -> None:
         say(sentence)
 
 
-def describe(summary: Summary) -> list[str]:
+def describe(summary: "Summary") -> list[str]:
     """What a snapshot's user should know, in sentences."""
     sentences = [
         f"{summary.selections} of {summary.counts['pairs']} pairs have a winner; "

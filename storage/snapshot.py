@@ -8,12 +8,11 @@ snapshot.cube()                      # xarray: pair, method, metric
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import icechunk
 import numpy as np
 import pyarrow as pa
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
@@ -23,6 +22,9 @@ from storage.planes import Planes, unstack
 from storage.repository import CANDIDATES, IMAGES, MAIN, MANIFEST, Store, array_path, find_snapshot, first_line, open_store
 from storage.schema import READABLE, metric_columns
 from storage.tables import TableReference, read_table
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class Snapshot:
         """The sha256 of a pair's planes as they are read now."""
         return hash_bytes(_read(self._array(IMAGES, pair_id)).tobytes())
 
-    def cube(self) -> xr.Dataset:
+    def cube(self) -> "xr.Dataset":
         """All scores as `score(pair, method, metric)`, nan where there is none, with `status` and `seconds` by pair and method.
 
         Pick a method with `.sel({"method": name})`: `.sel(method=name)` is xarray's keyword for how to look up.
@@ -138,8 +140,10 @@ def read_snapshot(store: Store, snapshot_id: str) -> Snapshot:
     return Snapshot(store, snapshot_id, manifest, root)
 
 
-def make_cube(scores: pa.Table) -> xr.Dataset:
+def make_cube(scores: pa.Table) -> "xr.Dataset":
     """A scores table as an `xarray.Dataset` with the dimensions pair, method and metric."""
+    import xarray as xr  # brings pandas, which every command would wait for
+
     metrics = metric_columns(scores.schema)
     pairs, pair_index = np.unique(scores["pair_id"].to_numpy(zero_copy_only=False).astype(object), return_inverse=True)
     methods, method_index = np.unique(scores["method"].to_numpy(zero_copy_only=False).astype(object), return_inverse=True)

@@ -80,7 +80,7 @@ def parse_table(content: bytes, columns: Sequence[str] | None = None) -> pa.Tabl
     # thread asks for the interpreter, which is gone, and the whole process is aborted (signal 6).
     memory = pa.allocate_buffer(len(content))
     memoryview(memory).cast("B")[:] = content
-    return pq.read_table(pa.BufferReader(memory), columns=columns, page_checksum_verification=True)
+    return pq.ParquetFile(pa.BufferReader(memory), page_checksum_verification=True).read(columns)
 
 
 def to_score_rows(table: pa.Table) -> list[ScoreRow]:

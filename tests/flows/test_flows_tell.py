@@ -188,7 +188,12 @@ def test_progress_never_passes_its_end(kept: Kept, clock: SimpleNamespace) -> No
     assert kept.numbers == {"x-evaluating-pairs": [0, 100, 100]}
 
 
-def test_progress_may_be_told_by_several_threads(kept: Kept, clock: SimpleNamespace) -> None:
+def test_progress_may_be_told_by_several_threads(kept: Kept, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def create_slowly(progress: float, *, key: str, description: str) -> str:
+        time.sleep(0.05)  # as a server does, so that the others come in between
+        return kept.create(progress, key=key, description=description)
+
+    monkeypatch.setattr(artifacts, "create_progress_artifact", create_slowly)
     progress = Progress("x", stay_silent)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda done: progress("evaluating pairs", done, 400), range(1, 401)))
@@ -268,7 +273,7 @@ CHANGES = Changes(1, 2, 3, 60)
 def test_a_decision_is_told_with_its_numbers_and_snapshots(left: dict[str, Any]) -> None:
     leave_decision(Decision(ROW, CHANGES, ROW.reason, VERDICT))
     told = left["retrain-model-decision"]
-    assert told.startswith(f"# Promoted\n\n{ROW.reason}.\n")
+    assert told.startswith(f"# The challenger is champion now\n\n{ROW.reason}.\n")
     assert f"| champion now | {'c' * 16} |" in told and f"| champion before | {'b' * 16} |" in told
     assert "| challenger's snapshot | NEWER |" in told and "| champion's snapshot | OLDER |" in told
     assert "| judged on | 12 test pairs of 5 scenes of snapshot NEWER |" in told
@@ -281,11 +286,17 @@ def test_where_nothing_was_trained_the_reason_is_told(left: dict[str, Any]) -> N
     assert left["retrain-model-decision"] == "# Nothing was trained\n\ntoo little has changed: nothing is trained.\n"
 
 
+def test_a_champion_that_stays_is_told_so(left: dict[str, Any]) -> None:
+    leave_decision(Decision(replace(ROW, decision=KEPT, champion="b" * 16), CHANGES, "not proven better", VERDICT))
+    told = left["retrain-model-decision"]
+    assert told.startswith("# The champion stays\n\nnot proven better.\n") and f"| champion now | {'b' * 16} |" in told
+
+
 def test_the_first_champion_had_none_before(left: dict[str, Any]) -> None:
     row = replace(ROW, decision=FIRST, previous="", champion_snapshot="")
     leave_decision(Decision(row, CHANGES, "the first", None))
     told = left["retrain-model-decision"]
-    assert told.startswith("# First") and "| champion before | none |" in told and "| champion's snapshot | none |" in told
+    assert told.startswith("# The first champion\n") and "| champion before | none |" in told and "| champion's snapshot | none |" in told
     assert "lead" not in told
 
 
@@ -375,7 +386,7 @@ def test_every_part_of_a_request_is_a_parameter_and_defaults_are_those_of_the_re
     }
 
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "store": "elsewhere", "snapshot": "v1", "preset": "small", "mix": "criteria", "prior_weight": 0.5, "steps": 9, "batch": 4, "crop": 48,
     "rate": 0.1, "seed": 3, "last_stage": 0.2, "weighting": "margin", "accumulate": 2, "evaluate_every": 5, "save_every": 6,
     "report_every": 7, "device": "cpu", "workers": 1, "max_minutes": 2.0, "compiled": True,
@@ -395,7 +406,7 @@ def test_a_training_is_asked_for_as_it_is_said(server: None, trained: Path, monk
     train_model.train_model(**SETTINGS, out="there", first="begun", resume=False)
     assert asked == [
         TrainRequest(store="store", out=Path("runs/student"), resume=True),
-        TrainRequest(**SETTINGS, out=Path("there"), first=Path("begun"), resume=False),  # type: ignore[arg-type]
+        TrainRequest(**SETTINGS, out=Path("there"), first=Path("begun"), resume=False),
     ]
     assert float(find_artifact("train-model-training")) == 100 and "# Student in" in find_artifact("train-model-student")
 
@@ -424,7 +435,7 @@ def test_a_retraining_is_asked_for_as_it_is_said(
     assert retrain_model.retrain_model() == "nothing is trained"
     retrain_model.retrain_model(**SETTINGS, runs="there", least_change=0.5, criterion="diff-if", if_held="refuse")
     assert asked[0] == RetrainRequest(training=TrainRequest(store="store", out=Path("runs")), who=asked[0].who)
-    training = TrainRequest(**SETTINGS, out=Path("there"))  # type: ignore[arg-type]
+    training = TrainRequest(**SETTINGS, out=Path("there"))
     assert asked[1] == RetrainRequest(training=training, least_change=0.5, criterion="diff-if", if_held="refuse", who=asked[1].who)
     with get_client(sync_client=True) as api:
         runs = {run.name for run in api.read_flow_runs()}

@@ -20,7 +20,7 @@ from flows import retrain as retraining
 from flows.champions import find_champion_folder, keep_champion, roll_back
 from flows.judge_student import find_split
 from flows.progress import Report, stay_silent
-from flows.retrain import LOCK, WHEREABOUTS, Decision, RetrainRequest, find_held_out, name_run, retrain
+from flows.retrain import LOCK, Decision, RetrainRequest, find_held_out, name_run, retrain
 from flows.train_student import TrainRequest
 from storage import locks
 from storage.errors import InputError, StoreBusy, TrainingFailed, UnknownName
@@ -479,13 +479,14 @@ def test_a_run_is_named_after_what_is_trained_and_not_after_where() -> None:
     asked = TrainRequest(store="s", out=Path("runs"))
     name = name_run(asked, "SNAPSHOT1", "champion1", 3)
     assert name.startswith("0003-SNAPSHOT-champion-") and name_run(asked, "SNAPSHOT1", "", 3).startswith("0003-SNAPSHOT-nobody-")
-    others = {
+    where = {"store", "out", "snapshot", "first", "resume", "device", "workers", "max_minutes", "compiled"}
+    others: dict[str, Any] = {
         "store": "t", "out": Path("x"), "snapshot": "v1", "first": Path("f"), "resume": True, "device": "cpu", "workers": 2,
         "max_minutes": 1.0, "compiled": True, "preset": "small", "mix": "criteria", "weighting": "margin",
     }  # fmt: skip
     for one in fields(TrainRequest):
         other = name_run(replace(asked, **{one.name: others.get(one.name, 5)}), "SNAPSHOT1", "champion1", 3)
-        assert (other == name) == (one.name in WHEREABOUTS), one.name
+        assert (other == name) == (one.name in where), one.name
     assert (
         len({name, *(name_run(asked, *place) for place in (("T", "champion1", 3), ("SNAPSHOT1", "d", 3), ("SNAPSHOT1", "champion1", 4)))})
         == 4
