@@ -58,10 +58,10 @@ def send_notice(kind: str, text: str, **facts: object) -> bool:
 
 def find_webhook() -> str:
     """The webhook's address, or nothing where there is none."""
-    address = os.environ.get(VARIABLE, "")
+    address = os.environ.get(VARIABLE, "").strip()
     if not address:
         try:
-            address = str(Secret.load(BLOCK, _sync=True).get())  # type: ignore[call-arg, union-attr]
+            address = str(Secret.load(BLOCK, _sync=True).get()).strip()  # type: ignore[call-arg, union-attr]
         except Exception:  # no such block, or no server to ask: Prefect has no error of its own for either
             return ""
     if not address.startswith(("https://", "http://")):
