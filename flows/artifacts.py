@@ -1,8 +1,13 @@
-"""What a flow leaves on the Prefect server for whoever watches it there: progress, tables, decisions. Never a secret."""
+"""What a flow leaves on the Prefect server for whoever watches it there: progress, tables, decisions. Never a secret.
 
+None of it is worth the work of hours: where the server does not take it, that is told, and the flow goes on.
+"""
+
+import contextlib
+import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +22,27 @@ from train.evaluate import to_difference_rows
 if TYPE_CHECKING:
     from flows.retrain import Decision
 
+logger = logging.getLogger(__name__)
+
 PAUSE = 5.0
 """Seconds between two updates of a progress artifact, at least: every one is a call to the server."""
+
+REST = 300.0
+"""Seconds of peace for a server that did not take an update: Prefect tries for more than a minute before it gives up."""
 
 TITLES = {FIRST: "The first champion", PROMOTED: "The challenger is champion now", KEPT: "The champion stays"}
 
 LISTED = 50
 """How many pairs that were set aside are named."""
+
+
+@contextlib.contextmanager
+def spare(what: str) -> Iterator[None]:
+    """Let nothing that goes wrong in here end the flow."""
+    try:
+        yield
+    except Exception as error:  # Prefect's and its transport's are of many kinds
+        logger.warning("the Prefect server did not take the %s (%s); the work goes on", what, type(error).__name__)
 
 
 class Progress:
@@ -33,23 +52,27 @@ class Progress:
         self._flow = flow
         self._onward = onward
         self._artifacts: dict[str, Any] = {}
-        self._told: dict[str, float] = {}
+        self._due: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Tell that so much of a phase is done; may be called from several threads."""
         with self._lock:
             self._onward(what, done, total)
-            now = time.monotonic()
-            if what not in self._artifacts:
-                key = f"{self._flow}-{what.replace(' ', '-')}"
-                self._artifacts[what] = create_progress_artifact(0.0, key=key, description=f"{what}: {total} in all")
-                self._told[what] = now
-            if done >= total or now - self._told[what] >= PAUSE:
-                self._told[what] = now
-                update_progress_artifact(self._artifacts[what], min(100.0, 100 * done / total))  # a batch tried again counts again
+            if done >= total or time.monotonic() >= self._due.get(what, 0.0):
+                self._due[what] = time.monotonic() + REST
+                with spare("progress"):
+                    self._tell(what, done, total)
+                    self._due[what] = time.monotonic() + PAUSE
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if what not in self._artifacts:
+            key = f"{self._flow}-{what.replace(' ', '-')}"
+            self._artifacts[what] = create_progress_artifact(0.0, key=key, description=f"{what}: {total} in all")
+        update_progress_artifact(self._artifacts[what], min(100.0, 100 * done / max(1, total)))  # a batch tried again counts again
 
 
+@spare("summary")
 def leave_build(summary: Summary, made: bool, tag: str) -> None:
     """A table of wins, one of failures where there are any, and a summary."""
     table: list[dict[str, Any]] = [
@@ -61,6 +84,7 @@ def leave_build(summary: Summary, made: bool, tag: str) -> None:
     leave_failures(summary.failed)
 
 
+@spare("failures")
 def leave_failures(failed: Sequence[Failures]) -> None:
     """A table of what failed: per method and reason how often, and the first of them in words."""
     if failed:
@@ -70,6 +94,7 @@ def leave_failures(failed: Sequence[Failures]) -> None:
         create_table_artifact(table, key="build-prior-failures", description="Candidates that failed, by method and reason")
 
 
+@spare("report")
 def leave_student(folder: Path) -> None:
     """Where a trained student lies, and what its run told last of each kind."""
     from train.report import read_reports  # brings torch, which a build does without
@@ -83,6 +108,7 @@ def leave_student(folder: Path) -> None:
     create_markdown_artifact("\n".join(lines), key="train-model-student")
 
 
+@spare("decision")
 def leave_decision(decision: "Decision") -> None:
     """What a retraining decided, by which numbers, and on which snapshots."""
     row = decision.row

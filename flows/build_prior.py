@@ -145,9 +145,9 @@ def build_prior(
         except BuildFailed as error:
             leave_failures(error.failures)
             raise
-    leave_build(summarise(outcome.snapshot), outcome.made, tag)
     if outcome.made:
         announce_snapshot(outcome, tag)
+    leave_build(summarise(outcome.snapshot), outcome.made, tag)
     return outcome.snapshot.id
 
 

@@ -131,6 +131,22 @@ def build(
 
 
 @app.command()
+def busy(store: Store = "store", form: RowFormat = Format.table) -> None:
+    """Who is at work on a store: the build and the retraining that others wait for, and since when."""
+    from flows.output import print_rows
+    from storage.locks import find_holder
+    from storage.repository import open_store
+
+    files = open_store(store).files
+    found = {name: holder for name in ("build", "retraining") if (holder := find_holder(files, name))}
+    rows = [
+        {"at work": name, "who": one.who, "host": one.host, "process": one.pid, "since": f"{one.since:%Y-%m-%dT%H:%M:%SZ}"}
+        for name, one in found.items()
+    ]
+    print_rows(rows, ("at work", "who", "host", "process", "since"), form)
+
+
+@app.command()
 def winners(
     store: Store = "store",
     snapshot: SnapshotName = "main",

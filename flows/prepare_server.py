@@ -3,9 +3,10 @@
 `make deploy` runs it before `prefect deploy --all`; run again it changes nothing that is right already.
 
 A flow run tells every half minute that it lives. One that falls silent without an end has lost its worker or its machine: Prefect leaves
-it running for ever, and as every deployment runs once at a time, its next runs wait in vain. So it is scheduled anew, with its own
-parameters; the next worker takes it, and finished work is not done again. Should the old process still live, unheard, it holds the lock
-of its store, and the new one waits for it.
+it running for ever, and as every deployment runs once at a time, its next runs wait in vain. So it is declared crashed, which the
+server does to no run that has ended, however late its last sign of life came in; and a run that crashed for this reason is scheduled
+anew, with its own parameters. The next worker takes it, and finished work is not done again. Should the old process still live, unheard,
+it holds the lock of its store or its run, and the new one waits for it.
 """
 
 import sys
@@ -24,34 +25,56 @@ from storage.repository import first_line
 
 POOL = "prior-pool"
 TAG = "fusion-prior"
-HEARTBEAT = "prefect.flow-run.heartbeat"
+SIGNS = ("prefect.flow-run.Pending", "prefect.flow-run.Running", "prefect.flow-run.heartbeat")
+"""After these a run has to be heard of again."""
 
 SILENCE = timedelta(seconds=150)
 """Five heartbeats of the frequency that prefect.yaml sets."""
 
-RESCHEDULE = AutomationCore(
-    name="fusion-prior: take up again a run that fell silent",
-    description="Its worker or its machine is gone: the next worker goes on with it.",
+SILENT = "FellSilent"
+"""The name of the state of a run that was given up."""
+
+OURS = {"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"}
+
+GIVE_UP = AutomationCore(
+    name="fusion-prior: give up a run that fell silent",
+    description="Its worker or its machine is gone.",
     trigger=EventTrigger(
         posture=Posture.Proactive,
         match={"prefect.resource.id": "prefect.flow-run.*"},
-        match_related={"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{TAG}"},
-        after={HEARTBEAT},
+        match_related=OURS,
+        after=set(SIGNS),
         expect={"prefect.flow-run.*"},
         for_each={"prefect.resource.id"},
         threshold=1,
         within=SILENCE,
+    ),
+    actions=[ChangeFlowRunState(state=StateType.CRASHED, name=SILENT, message="Nothing was heard of it any more")],
+)
+
+TAKE_UP = AutomationCore(
+    name="fusion-prior: take up again a run that fell silent",
+    description="The next worker goes on with it.",
+    trigger=EventTrigger(
+        posture=Posture.Reactive,
+        match={"prefect.resource.id": "prefect.flow-run.*"},
+        match_related=OURS,
+        expect={f"prefect.flow-run.{SILENT}"},
+        for_each={"prefect.resource.id"},
+        threshold=1,
+        within=timedelta(0),
     ),
     actions=[ChangeFlowRunState(state=StateType.SCHEDULED, name="AwaitingRetry", message="It fell silent and is taken up again")],
 )
 
 
 def prepare_server() -> None:
-    """Make the work pool and the automation where they are not there yet; raises InputError where no server answers."""
+    """Make the work pool and the automations where they are not there yet; raises InputError where no server answers."""
     check_server()
     with get_client(sync_client=True) as client:
         make_pool(client)
-        register_automation(client, RESCHEDULE)
+        for automation in (GIVE_UP, TAKE_UP):
+            register_automation(client, automation)
 
 
 def check_server() -> None:

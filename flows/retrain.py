@@ -21,8 +21,8 @@ from flows.train_student import TrainRequest, train_student
 from storage.errors import CommitConflict, InputError, SnapshotNotFound, TrainingFailed, unknown_name
 from storage.locks import IfHeld, hold_lock
 from storage.models import append_model, find_champion, name_student, open_folder, read_models
-from storage.repository import MAIN, Store, find_snapshot
-from storage.schema import FIRST, KEPT, PROMOTED, TEST, TRAIN, VAL, ModelRow
+from storage.repository import MAIN, Store, find_snapshot, open_store
+from storage.schema import FIRST, KEPT, PROMOTED, ROLLED_BACK, TEST, TRAIN, VAL, ModelRow
 from storage.snapshot import Snapshot, open_snapshot, read_snapshot
 from train.checkpoint import STUDENT as WEIGHTS
 from train.checkpoint import Checkpoint, read_checkpoint
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 LOCK = "retraining"
 DEFAULT_CRITERION = "balanced"
+LEAST_SCENES = 10
+"""Held-out scenes that a promotion needs: a bootstrap over fewer is too narrow, and of equal students too many would be promoted."""
+
 LEAST_CHANGE = 0.05
 """The share of winners that must have changed since the champion's snapshot; below it a training would see nearly the same images."""
 
@@ -48,6 +51,7 @@ class RetrainRequest:
         training: how the challenger is trained; its `out` is the folder that the runs of all challengers lie in. What it leaves out is as
             the champion was trained, and for the first of all as the preset says.
         least_change: the least share, in [0, 1], of winners that changed since the champion's snapshot; with fewer nothing is trained.
+        least_scenes: the least number of held-out scenes with which a challenger can be promoted over a champion.
         criterion: a column of the evaluation, the larger the better: what the challenger must be better by.
         who: who asks, for those who wait.
         if_held: wait for another retraining of the same store to end, or refuse.
@@ -55,6 +59,7 @@ class RetrainRequest:
 
     training: TrainRequest
     least_change: float = LEAST_CHANGE
+    least_scenes: int = LEAST_SCENES
     criterion: str = DEFAULT_CRITERION
     who: str = "a retraining"
     if_held: IfHeld = "wait"
@@ -86,10 +91,10 @@ def retrain(request: RetrainRequest, report: Report = stay_silent) -> Decision:
     asked = request.training
     if not 0 <= request.least_change <= 1:
         raise InputError(f"the least share of changed winners is {request.least_change:g}; it must lie between 0 and 1, such as 0.05")
-    snapshot = open_snapshot(asked.store, asked.snapshot or MAIN)
-    check_criterion(snapshot, request.criterion)
-    files = snapshot.store.files
+    check_criterion(open_snapshot(asked.store, asked.snapshot or MAIN), request.criterion)
+    files = open_store(asked.store).files
     with hold_lock(files, LOCK, request.who, if_held=request.if_held):
+        snapshot = open_snapshot(asked.store, asked.snapshot or MAIN)  # there may be a newer one since the wait began
         rows = read_models(files)
         champion = find_champion(rows)
         known = find_trained_on(rows, champion)
@@ -102,7 +107,7 @@ def retrain(request: RetrainRequest, report: Report = stay_silent) -> Decision:
         find_held_out(snapshot, rows)  # before hours are spent on a student that cannot be judged
         logger.info("%s; a challenger of %s is trained", changes, champion or "nobody")
         run = train_challenger(asked, snapshot, rows, report)
-        row, verdict = decide(request, snapshot, read_checkpoint(run), report)
+        row, verdict = decide(request, snapshot, read_checkpoint(run), len(rows), report)
     logger.info("%s", row.reason)
     return Decision(row, changes, row.reason, verdict)
 
@@ -177,13 +182,24 @@ def fits(champion: Path, asked: TrainRequest) -> bool:
     return asked.preset is None or find_preset(asked.preset).network == read_checkpoint(champion).facts.network
 
 
-def decide(request: RetrainRequest, snapshot: Snapshot, challenger: Checkpoint, report: Report) -> tuple[ModelRow, Verdict]:
-    """Judge a challenger beside whoever is champion now, and keep the decision."""
+def decide(request: RetrainRequest, snapshot: Snapshot, challenger: Checkpoint, known: int, report: Report) -> tuple[ModelRow, Verdict]:
+    """Judge a challenger beside whoever is champion now, and keep the decision.
+
+    Args:
+        request: as for `retrain`.
+        snapshot: what both are judged on.
+        challenger: its checkpoint.
+        known: how many rows the registry had when its training began.
+        report: told of progress.
+    """
     files = snapshot.store.files
     while True:
         rows = read_models(files)
         verdict = judge_both(snapshot, rows, challenger, request.training.device, report)
         row = make_row(request, snapshot, rows, challenger, verdict)
+        if any(later.decision == ROLLED_BACK for later in rows[known:]):  # what somebody went back from must not return in its child
+            reason = f"{row.reason}; but the champion it was trained from was taken back meanwhile, and the champion stays"
+            row = replace(row, decision=KEPT, champion=row.previous, reason=reason)
         if row.decision != KEPT:
             keep_champion(files, challenger)
         try:
@@ -228,26 +244,34 @@ def make_row(request: RetrainRequest, snapshot: Snapshot, rows: Sequence[ModelRo
     )
     where = f"on {verdict.pairs} pairs of {verdict.groups} scenes"
     if champion:
-        return compare(judged, verdict, where)
+        return compare(judged, verdict, where, request.least_scenes)
     if not math.isfinite(value.mean):
         raise TrainingFailed(f"the first student's {criterion} is undefined {where}: it is no champion; train longer, or on more scenes")
     return replace(judged, reason=f"the first student: {criterion} {describe(value)} {where}")
 
 
-def compare(judged: ModelRow, verdict: Verdict, where: str) -> ModelRow:
+def compare(judged: ModelRow, verdict: Verdict, where: str, least_scenes: int) -> ModelRow:
     """The decision beside a champion: promoted where the whole interval of the difference lies above zero, else the champion is kept."""
-    lead = find_difference(verdict, CHAMPION, judged.criterion).difference
-    proven = lead.low > 0  # not so where it is nan: one scene alone says nothing of others
-    outcome = "better" if proven else "not proven better, the champion stays"
+    criterion = judged.criterion
+    student, champion = (find_standing(verdict, name) for name in (STUDENT, CHAMPION))
+    lead = find_difference(verdict, CHAMPION, criterion).difference
+    obstacle = "better"
+    if not lead.low > 0:  # so it is where it is nan: one scene alone says nothing of others
+        obstacle = "not proven better, the champion stays"
+    elif verdict.groups < least_scenes:
+        obstacle = f"better, but fewer than {least_scenes} scenes prove nothing, and the champion stays"
+    elif student.undefined.get(criterion, 0) > champion.undefined.get(criterion, 0):
+        obstacle = "better only where it is defined, and on fewer pairs than the champion, who stays"
+    proven = obstacle == "better"
     return replace(
         judged,
         decision=PROMOTED if proven else KEPT,
         champion=judged.challenger if proven else judged.previous,
-        champion_value=find_standing(verdict, CHAMPION).scores[judged.criterion].mean,
+        champion_value=champion.scores[criterion].mean,
         difference=lead.mean,
         low=lead.low,
         high=lead.high,
-        reason=f"{judged.criterion} differs by {describe(lead)} {where}: {outcome}",
+        reason=f"{criterion} differs by {describe(lead)} {where}: {obstacle}",
     )
 
 

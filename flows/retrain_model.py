@@ -8,7 +8,7 @@ from flows.artifacts import Progress, leave_decision
 from flows.logs import open_logs
 from flows.notices import name_run, send_notice, tell_failure
 from flows.progress import show_progress
-from flows.retrain import DEFAULT_CRITERION, LEAST_CHANGE, RetrainRequest, retrain
+from flows.retrain import DEFAULT_CRITERION, LEAST_CHANGE, LEAST_SCENES, RetrainRequest, retrain
 from flows.train_student import TrainRequest
 from storage.locks import IfHeld
 
@@ -19,6 +19,7 @@ def retrain_model(
     snapshot: str | None = None,
     runs: str = "runs",
     least_change: float = LEAST_CHANGE,
+    least_scenes: int = LEAST_SCENES,
     criterion: str = DEFAULT_CRITERION,
     preset: str | None = None,
     mix: str | None = None,
@@ -49,6 +50,7 @@ def retrain_model(
         snapshot: a tag, a branch or a snapshot id; the newest unless given.
         runs: the folder that the runs of all challengers lie in.
         least_change: the least share, from 0 to 1, of winners that changed since the champion's snapshot; with fewer nothing is trained.
+        least_scenes: the least number of held-out scenes with which a challenger can be promoted over a champion.
         criterion: what the challenger must be better by: balanced, diff-if, or the snapshot's own.
         preset: tiny, small or diff-if; one with other networks than the champion's trains from nothing.
         mix: the losses: published, prior-only, rules-only or criteria.
@@ -75,17 +77,16 @@ def retrain_model(
     """
     asked = dict(locals())  # every other parameter is a field of the request
     open_logs()
-    for name in ("runs", "least_change", "criterion", "if_held"):
-        del asked[name]
-    training = TrainRequest(**asked, out=Path(runs))
-    request = RetrainRequest(training=training, least_change=least_change, criterion=criterion, who=name_run(), if_held=if_held)
+    terms = {name: asked.pop(name) for name in ("least_change", "least_scenes", "criterion", "if_held")}
+    training = TrainRequest(out=Path(asked.pop("runs")), **asked)
+    request = RetrainRequest(training=training, who=name_run(), **terms)
     with show_progress() as report:
         decision = retrain(request, Progress("retrain-model", report))
-    leave_decision(decision)
     if decision.promoted and decision.row:
         row = decision.row
         text = f"{row.champion} is the champion of {store}: {row.reason}"
         send_notice("promoted", text, store=store, champion=row.champion, previous=row.previous, number=row.number)
+    leave_decision(decision)
     return decision.reason
 
 

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from flows.judge_student import find_split, prepare_contest
 from flows.progress import Report, stay_silent
 from prior.arrays import luma
 from storage.errors import InputError
+from storage.files import Files, parse_location
+from storage.locks import hold_lock
 from storage.repository import MAIN
 from storage.schema import TRAIN, VAL
 from storage.snapshot import Snapshot, open_snapshot
@@ -106,7 +109,13 @@ def train_student(request: TrainRequest, report: Report = stay_silent) -> Path:
             run = replace(add_validation(run), tell=lambda step, steps: report("training", step, steps))
         else:
             logging.getLogger("train").setLevel(logging.WARNING)
-        return loop.train(run, processes)
+        with hold_run(run.out, processes.rank):
+            return loop.train(run, processes)
+
+
+def hold_run(folder: Path, rank: int) -> AbstractContextManager[None]:
+    """Keep other trainings out of a run's folder: each would delete what the other keeps. The first process does it for all."""
+    return hold_lock(Files(parse_location(str(folder))), "run", "a training") if rank == 0 else nullcontext()
 
 
 def prepare_run(request: TrainRequest, processes: int = 1) -> Run:
@@ -134,6 +143,8 @@ def prepare_run(request: TrainRequest, processes: int = 1) -> Run:
     )
     if held:
         loop.check_same(run, held)  # before any time is spent on it
+        if held.step >= training.steps:
+            logger.warning("the run in %s has taken all its %d steps: nothing is trained; name another folder", run.out, held.step)
     _make_folder(run.out)
     return run
 

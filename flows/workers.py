@@ -39,7 +39,7 @@ def check_workers(client: Client, folders: Sequence[Path]) -> None:
     except TimeoutError:
         raise InputError(
             f"the scheduler at {address} has no workers, and none came in {ARRIVAL:g} s; "
-            f"start some with: dask worker {address} --nworkers 1 --nthreads 1"
+            f"start some with: dask worker {address} --host 127.0.0.1 --nworkers 1 --nthreads 1"
         ) from None
     for worker, about in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
         _check_process(worker, about, address)

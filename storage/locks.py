@@ -5,7 +5,8 @@ holds it.
 
 On an object store it is a lease, `locks/<name>.json`, made only where there is none (a conditional write) and written anew while it is
 held. Who waits needs no clock that agrees with anybody's: a lease that stays as it was for `DEAD_AFTER` seconds is a dead holder's. What
-a holder writes who was taken for dead and was not is still checked for conflicts when it is committed.
+a holder commits who was taken for dead and was not is still checked for conflicts; what it writes without a commit (the registry of models)
+is not, and replaces what came in between.
 """
 
 import contextlib

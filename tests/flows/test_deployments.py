@@ -73,6 +73,9 @@ def test_silence_is_several_heartbeats() -> None:
         seconds = int(deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
         assert seconds >= 30, "less is refused by Prefect"
         assert prepare_server.SILENCE.total_seconds() >= 4 * seconds
+    given_up, taken_up = prepare_server.GIVE_UP, prepare_server.TAKE_UP
+    assert given_up.actions[0].state.value == "CRASHED", "the one state that no run which has ended can be brought into"
+    assert taken_up.trigger.expect == {f"prefect.flow-run.{given_up.actions[0].name}"}
 
 
 def test_nothing_is_reported_and_nothing_listens_outside() -> None:
