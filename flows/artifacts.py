@@ -69,6 +69,8 @@ class Progress:
         if what not in self._artifacts:
             key = f"{self._flow}-{what.replace(' ', '-')}"
             self._artifacts[what] = create_progress_artifact(0.0, key=key, description=f"{what}: {total} in all")
+            if done < total:
+                return
         update_progress_artifact(self._artifacts[what], min(100.0, 100 * done / max(1, total)))  # a batch tried again counts again
 
 

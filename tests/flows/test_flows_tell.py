@@ -188,6 +188,28 @@ def test_progress_never_passes_its_end(kept: Kept, clock: SimpleNamespace) -> No
     assert kept.numbers == {"x-evaluating-pairs": [0, 100, 100]}
 
 
+def test_a_server_that_takes_nothing_ends_no_flow(
+    kept: Kept, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    def refuse(*_: object, key: str = "", **named: object) -> str:
+        asked.append(key)
+        raise ConnectionError("gone")
+
+    for name in ("create_progress_artifact", "create_markdown_artifact", "create_table_artifact"):
+        monkeypatch.setattr(artifacts, name, refuse)
+    told: list[int] = []
+    progress = Progress("x", lambda what, done, total: told.append(done))
+    with caplog.at_level("WARNING", logger="flows"):
+        for done in range(1, 5):
+            clock.now += 10
+            progress("training", done, 100)
+        artifacts.leave_failures([Failures("gff", "raised", 1, "gff on p1 raised")])
+    assert told == [1, 2, 3, 4] and asked == ["x-training", "build-prior-failures"], "a server that did not answer is left in peace"
+    assert "the Prefect server did not take the progress (ConnectionError); the work goes on" in caplog.text
+
+
 def test_progress_may_be_told_by_several_threads(kept: Kept, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     def create_slowly(progress: float, *, key: str, description: str) -> str:
         time.sleep(0.05)  # as a server does, so that the others come in between
@@ -326,7 +348,7 @@ def test_a_new_snapshot_is_told_with_what_changed(split_store: str, emitted: lis
 def test_the_deployment_waits_for_this_event() -> None:
     yaml = (Path(__file__).parents[2] / "prefect.yaml").read_text()
     assert f"expect: [{PUBLISHED}]" in yaml and "prefect.resource.id: fusion-prior.store.*" in yaml
-    assert "{{ event.payload.store }}" in yaml and "{{ event.payload.snapshot }}" in yaml
+    assert "{{ event.payload.store }}" in yaml
 
 
 def test_a_build_that_found_its_snapshot_tells_no_event(

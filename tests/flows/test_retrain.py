@@ -20,7 +20,7 @@ from flows import retrain as retraining
 from flows.champions import find_champion_folder, keep_champion, roll_back
 from flows.judge_student import find_split
 from flows.progress import Report, stay_silent
-from flows.retrain import LOCK, Decision, RetrainRequest, find_held_out, name_run, retrain
+from flows.retrain import LEAST_SCENES, LOCK, Decision, RetrainRequest, find_held_out, name_run, retrain
 from flows.train_student import TrainRequest
 from storage import locks
 from storage.errors import InputError, StoreBusy, TrainingFailed, UnknownName
@@ -99,10 +99,10 @@ def make_verdict(difference: Interval | None, value: float) -> Verdict:
     return Verdict(2, 2, ("balanced",), ("balanced",), {}, {}, tuple(standings[: 1 + bool(difference)]), tuple(differences))
 
 
-def ask(store: str, *, least_change: float = 0.0, **settings: Any) -> RetrainRequest:
+def ask(store: str, *, least_change: float = 0.0, least_scenes: int = 1, **settings: Any) -> RetrainRequest:
     """A retraining of the fixture's size, or another."""
-    out = Path(store).parent / "runs"
-    return RetrainRequest(training=TrainRequest(store=store, out=out, device="cpu", **settings), least_change=least_change)
+    training = TrainRequest(store=store, out=Path(store).parent / "runs", device="cpu", **settings)
+    return RetrainRequest(training=training, least_change=least_change, least_scenes=least_scenes)
 
 
 def read_rows(store: str) -> tuple[ModelRow, ...]:
@@ -291,6 +291,62 @@ def test_only_an_interval_above_zero_promotes(
         assert found == expected or (math.isnan(found) and math.isnan(expected))
     assert {one.name for one in (Path(store) / "models").iterdir() if one.is_dir()} == {champion, row.champion}
     assert {one.name: one.read_bytes() for one in (Path(store) / "models" / champion).iterdir()} == kept
+
+
+def test_few_scenes_promote_nobody(store: str, taught: list[TrainRequest], judged: Callable[..., None]) -> None:
+    retrain(ask(store))
+    judged(BETTER)
+    row = retrain(ask(store, least_scenes=3)).row
+    assert row is not None and row.decision == KEPT and row.low > 0
+    assert "better, but fewer than 3 scenes prove nothing" in row.reason
+    assert RetrainRequest.__dataclass_fields__["least_scenes"].default == LEAST_SCENES == 10
+
+
+def test_who_is_undefined_on_more_pairs_is_not_better(
+    store: str, taught: list[TrainRequest], judged: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrain(ask(store))
+    verdict = make_verdict(BETTER, 5.0)
+    student, champion = verdict.standings
+    verdict = replace(verdict, standings=(replace(student, undefined={"balanced": 2}), replace(champion, undefined={"balanced": 1})))
+    monkeypatch.setattr(retraining, "judge_both", lambda *_: verdict)
+    row = retrain(ask(store)).row
+    assert row is not None and row.decision == KEPT and "fewer pairs than the champion" in row.reason
+
+
+def test_the_child_of_a_champion_that_was_taken_back_is_not_promoted(
+    store: str, trained: Path, taught: list[TrainRequest], judged: Callable[..., None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    retrain(ask(store))
+    first = find_champion(read_rows(store))
+    promote(store, change_student(trained, tmp_path / "other", lambda weights: weights["refiner.out.bias"].add_(0.1)))
+    train = retraining.train_challenger
+
+    def train_meanwhile(*arguments: Any) -> Path:
+        run = train(*arguments)
+        roll_back(store, None, "halos")
+        return run
+
+    monkeypatch.setattr(retraining, "train_challenger", train_meanwhile)
+    judged(BETTER)
+    row = retrain(ask(store)).row
+    assert row is not None and row.decision == KEPT and row.champion == first
+    assert "the champion it was trained from was taken back meanwhile" in row.reason
+
+
+def test_who_waited_trains_on_the_snapshot_that_is_newest_then(
+    store: str, taught: list[TrainRequest], judged: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer: list[str] = []
+
+    @contextmanager
+    def wait(*_: object, **named: object) -> Iterator[None]:
+        newer.append(publish_again(store, selections=replace_winners(*list_pairs(store, TRAIN))))
+        yield
+
+    monkeypatch.setattr(retraining, "hold_lock", wait)
+    row = retrain(ask(store)).row
+    assert row is not None and [row.judged_snapshot] == newer == [taught[-1].snapshot]
 
 
 def test_a_first_student_without_a_value_is_no_champion(store: str, taught: list[TrainRequest], judged: Callable[..., None]) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from flows import train_student as training
 from flows.command_line import app
 from flows.train_student import TrainRequest, choose_settings, prepare_run, train_student
 from storage.errors import FusionPriorError, InputError, SchemaMismatch, SnapshotNotFound
+from storage.files import Files, parse_location
+from storage.locks import hold_lock
 from storage.snapshot import open_snapshot
 from train import export
 from train.checkpoint import STUDENT, read_best, read_checkpoint, read_tensors
@@ -405,3 +408,23 @@ def test_one_notice_of_a_foreign_kernel_is_not_passed_on(caplog: pytest.LogCaptu
     theirs.warning("Failed to load CPU gemm_4bit_forward from kernels-community: %s.", "No module named 'kernels'")
     theirs.warning("something else")
     assert caplog.messages == ["something else"]
+
+
+def test_two_trainings_of_one_folder_follow_each_other(split_store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = tmp_path / "run"
+    files = Files(parse_location(str(out)))
+    out.mkdir()
+    with ThreadPoolExecutor(1) as pool:
+        with hold_lock(files, "run", "the other training"):
+            waiting = pool.submit(train_student, ask(split_store, out, steps=1, batch=2, crop=48, device="cpu"))
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=3)
+            assert not list(out.glob("step-*"))
+        assert waiting.result(timeout=60).name == "step-00000001"
+
+
+def test_a_run_that_is_finished_says_so(trained: Path, split_store: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    with caplog.at_level("WARNING", logger="flows"):
+        train_student(ask(split_store, tmp_path / "run", resume=True, device="cpu"))
+    assert f"the run in {tmp_path / 'run'} has taken all its 2 steps: nothing is trained" in caplog.text
