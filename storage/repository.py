@@ -6,6 +6,7 @@ A store is a folder or an `s3://` address:
     tables/       Parquet files, each named after its own hash
     journal/      finished work of builds that are not published yet
     models/       the registry of decisions about the champion, and the weights of every champion
+    locks/        who builds and who retrains now; in a folder files beside these, `build.lock` and so on
 
 One commit on `main` is one snapshot: before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits when
 two processes commit at once, so every commit and every tag is made under the publish lock; object stores detect the conflict themselves.
