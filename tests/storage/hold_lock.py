@@ -6,6 +6,7 @@ With a child the process has one that sleeps while the lock is held: `exec`, as 
 import contextlib
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ def bear(kind: str) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who is started in the background of a shell ignores it
     address, who, *kinds = sys.argv[1:]
     logging.basicConfig(stream=sys.stdout, level=logging.WARNING, format="%(message)s")
     with contextlib.suppress(KeyboardInterrupt), hold_lock(Files(parse_location(address)), "build", who):
