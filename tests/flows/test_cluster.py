@@ -239,7 +239,8 @@ def test_a_worker_that_is_not_as_it_must_be_is_refused(
 def test_a_scheduler_without_workers_is_refused(machines: Machines, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.workers.ARRIVAL", 0.2)
     scheduler = machines.start_scheduler()
-    with open_client(scheduler=scheduler) as opened, pytest.raises(InputError, match=f"has no workers.*dask worker {scheduler} --host 127.0.0.1 --nworkers"):
+    remedy = f"has no workers.*dask worker {scheduler} --host 127.0.0.1 --nworkers"
+    with open_client(scheduler=scheduler) as opened, pytest.raises(InputError, match=remedy):
         check_workers(opened, [])
 
 
