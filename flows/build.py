@@ -20,7 +20,7 @@ from storage import journal
 from storage.errors import SnapshotNotFound, StoreError
 from storage.locks import IfHeld, hold_lock
 from storage.repository import MAIN, Store, check_tag, create_store, find_snapshot, tag_snapshot
-from storage.snapshot import Snapshot, read_snapshot
+from storage.snapshot import Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +95,10 @@ def build(
         plan = finish(recipe, store, plan, run)
         if plan.published:
             logger.info("nothing to do: snapshot %s in %s is exactly this build", plan.published.id, store.address)
-        outcome = Outcome(plan.published or publish(recipe, store, plan), made=plan.published is None, before=newest)
-        if tag:
-            tag_snapshot(store, tag, outcome.snapshot.id)
-    return outcome
+            if tag:
+                tag_snapshot(store, tag, plan.published.id)
+            return Outcome(plan.published, made=False, before=newest)
+        return Outcome(publish(recipe, store, plan, tag), made=True, before=newest)
 
 
 def _tell(plan: Plan) -> None:
@@ -130,7 +130,7 @@ def list_folders(recipe: Recipe, store: Store) -> list[Path]:
 def find_newest(store: Store) -> Snapshot | None:
     """The newest snapshot of a store, or None where nothing has been built."""
     try:
-        return read_snapshot(store, find_snapshot(store, MAIN))
+        return Snapshot(store, find_snapshot(store, MAIN))
     except SnapshotNotFound:
         return None
 

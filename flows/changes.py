@@ -50,5 +50,5 @@ def compare_winners(older: Snapshot | None, newer: Snapshot) -> Changes:
 
 def find_images(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
     """The method and the image's hash of every winner, by pair."""
-    rows = snapshot.selections(["pair_id", "method", "image_hash"]).to_pylist()
+    rows = snapshot.table("selections", ["pair_id", "method", "image_hash"]).to_pylist()
     return {row["pair_id"]: (row["method"], row["image_hash"]) for row in rows}

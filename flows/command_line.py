@@ -124,9 +124,9 @@ def build(
         raise typer.Exit(INTERRUPTED) from None
     from flows.output import print_summary
     from flows.summary import summarise
-    from storage.snapshot import open_snapshot
+    from storage.snapshot import Snapshot
 
-    print_summary(summarise(open_snapshot(store, snapshot_id)), tag)
+    print_summary(summarise(Snapshot(store, snapshot_id)), tag)
     print(snapshot_id)
 
 
@@ -156,9 +156,9 @@ def winners(
     """Who won each pair, by how much, before whom, and who would have won under `balanced`."""
     from flows.output import print_rows, say
     from flows.summary import count_different, find_winners
-    from storage.snapshot import open_snapshot
+    from storage.snapshot import Snapshot
 
-    rows = find_winners(open_snapshot(store, snapshot), criterion)
+    rows = find_winners(Snapshot(store, snapshot), criterion)
     columns = ("pair_id", "method", "value", "runner_up", "margin", "flags", "balanced")
     print_rows([asdict(row) for row in rows], columns, form)
     say(f"{count_different(rows)} of {len(rows)} winners would be others under `balanced`")
@@ -168,9 +168,9 @@ def winners(
 def scores(store: Store = "store", snapshot: SnapshotName = "main", form: RowFormat = Format.table) -> None:
     """Every candidate: status, reason, flags and every metric, failures included."""
     from flows.output import print_rows
-    from storage.snapshot import open_snapshot
+    from storage.snapshot import Snapshot
 
-    table = open_snapshot(store, snapshot).scores()
+    table = Snapshot(store, snapshot).table("scores")
     columns = table.column_names if form is not Format.table else _brief(table.column_names)
     print_rows(table.to_pylist(), columns, form)
 
@@ -179,9 +179,9 @@ def scores(store: Store = "store", snapshot: SnapshotName = "main", form: RowFor
 def pairs(store: Store = "store", snapshot: SnapshotName = "main", form: RowFormat = Format.table) -> None:
     """Every pair that was asked for: status, reason, flags, size, estimated shift."""
     from flows.output import print_rows
-    from storage.snapshot import open_snapshot
+    from storage.snapshot import Snapshot
 
-    table = open_snapshot(store, snapshot).pairs()
+    table = Snapshot(store, snapshot).table("pairs")
     brief = ("pair_id", "split", "status", "reason", "flags", "height", "width", "shift", "shift_confidence", "message")
     print_rows(table.to_pylist(), brief if form is Format.table else table.column_names, form)
 
@@ -197,9 +197,9 @@ def show(
     """Draw a pair's sources and its best candidates with their scores on one sheet."""
     from flows.sheet import draw_sheet
     from prior.pictures import write_png
-    from storage.snapshot import open_snapshot
+    from storage.snapshot import Snapshot
 
-    write_png(out, draw_sheet(open_snapshot(store, snapshot), pair, best))
+    write_png(out, draw_sheet(Snapshot(store, snapshot), pair, best))
     print(out)
 
 

@@ -84,8 +84,8 @@ def find_split(snapshot: Snapshot, split: str, most: int | None = None) -> dict[
     Raises:
         InputError: there is none, or the snapshot is of schema 1 and knows no splits.
     """
-    won = set(snapshot.selections(["pair_id"])["pair_id"].to_pylist())
-    pairs = snapshot.pairs()
+    won = set(snapshot.table("selections", ["pair_id"])["pair_id"].to_pylist())
+    pairs = snapshot.table("pairs")
     if "split" not in pairs.column_names:
         raise InputError(f"snapshot {snapshot.id} was built before pairs were split; run its build again, finished work is used")
     rows = [row for row in pairs.select(["pair_id", "group", "split"]).to_pylist() if row["pair_id"] in won]
@@ -163,7 +163,7 @@ def find_best_singles(snapshot: Snapshot, scores: Mapping[str, Sequence[ScoreRow
     a copy of a source counts: it is what one who uses this method everywhere gets. As it cannot be a winner, a method can stand above
     the teacher.
     """
-    winners = {row.pair_id: row.method for row in to_selection_rows(snapshot.selections())}
+    winners = {row.pair_id: row.method for row in to_selection_rows(snapshot.table("selections"))}
     valid = {pair_id: {row.method: row.scores for row in rows if row.status == OK} for pair_id, rows in scores.items()}
     methods = sorted(set.intersection(*(set(own) for own in valid.values())))
     best = {}

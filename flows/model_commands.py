@@ -222,10 +222,10 @@ def _open_snapshot(store: str, name: str | None, trained_on: str) -> "Snapshot":
     """The snapshot to judge on; raises SnapshotNotFound, in words of training where its own is not there."""
     from flows.output import say
     from storage.errors import SnapshotNotFound
-    from storage.snapshot import open_snapshot
+    from storage.snapshot import Snapshot
 
     try:
-        opened = open_snapshot(store, name or trained_on)
+        opened = Snapshot(store, name or trained_on)
     except SnapshotNotFound:
         if name:
             raise

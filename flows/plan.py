@@ -92,8 +92,8 @@ class Plan:
 def recall(files: Files, snapshot: Snapshot | None) -> Past:
     """Gather what may be used again."""
     entries = journal.read_entries(files)
-    rows = to_score_rows(snapshot.scores()) if snapshot else []
-    winners = {one.pair_id: one for one in to_selection_rows(snapshot.selections())} if snapshot else {}
+    rows = to_score_rows(snapshot.table("scores")) if snapshot else []
+    winners = {one.pair_id: one for one in to_selection_rows(snapshot.table("selections"))} if snapshot else {}
     kept = [*rows, *(row for entry in entries.values() for row in entry.rows)]
     return Past(snapshot, {row.content_key: row for row in kept}, winners, entries)
 

@@ -1,6 +1,7 @@
 """Publishing: everything a build has finished becomes one snapshot, is read back as a reader would, and gets its tag."""
 
-from collections import Counter
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -8,10 +9,11 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 from flows.plan import PairPlan, Plan, choose, holds_image
-from flows.recipe import Recipe
+from flows.recipe import Recipe, SourceBlock
 from flows.summary import count_failures, name_reasons
 from flows.work import PairTask
 from prior import registry
+from prior.evaluate import EVALUATION
 from prior.published import PREFIX
 from prior.select import Choice
 from storage import journal
@@ -33,7 +35,8 @@ from storage.schema import (
     SelectionRow,
     scores_schema,
 )
-from storage.snapshot import Snapshot, read_snapshot
+from storage.seals import write_seal
+from storage.snapshot import Snapshot
 from storage.tables import TableReference, to_selection_rows, to_table, write_table
 
 T = TypeVar("T")
@@ -61,25 +64,30 @@ class Finished:
         return self.pair.pair_id
 
 
-def publish(recipe: Recipe, store: Store, plan: Plan) -> Snapshot:
-    """Commit a plan all of whose pairs are finished, as the newest snapshot, and read it back.
+def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot:
+    """Commit a plan all of whose pairs are finished, read it back as a reader would, and only then make it the newest snapshot.
 
     Raises:
-        BuildFailed: more live candidates failed than the recipe allows; nothing is committed, nothing is lost.
-        CommitConflict: somebody committed in between; likewise.
-        StoreError: what was committed does not read back; the snapshot stays, untagged.
+        BuildFailed: more live candidates failed than the recipe allows; nothing is published, nothing is lost.
+        CommitConflict: somebody published in between; likewise.
+        InputError: the tag names another snapshot; likewise.
+        StoreError: what was committed does not read back; likewise.
     """
     finished = [_finish(one, plan, recipe.keep) for one in plan.pairs]
     check_failures(finished, recipe.max_failures)
-    draft = Draft(store, plan.past.snapshot.id if plan.past.snapshot else find_head(store))
-    changed = [one for one in finished if one.changed]
-    _do_all(lambda one: _put_images(store, draft, one, plan), changed)
-    _delete_others(draft, finished, plan, recipe.keep)
-    manifest = make_manifest(recipe, plan, write_tables(store, plan, finished, recipe.metric_names()), count(plan, finished))
-    counts = manifest["counts"]
-    message = f"{counts['selections']} of {counts['pairs']} pairs, {counts['candidates']} candidates, by {plan.policy.criterion.name}"
-    snapshot = read_snapshot(store, draft.commit(message, manifest, {"build_key": plan.build_key, **counts}))
-    _check(snapshot, [one.pair_id for one in changed])
+    with Draft(store, plan.past.snapshot.id if plan.past.snapshot else find_head(store)) as draft:
+        changed = [one for one in finished if one.changed]
+        _do_all(lambda one: _put_images(store, draft, one, plan), changed)
+        _delete_others(draft, finished, plan, recipe.keep)
+        selections = [_select_row(one, one.choice, plan) for one in finished if one.choice]
+        references = write_tables(store, plan, finished, selections, recipe.metric_names())
+        manifest = make_manifest(recipe, plan, finished, selections, references)
+        facts = describe_commit(manifest, finished)
+        message = f"{facts['selections']} of {facts['pairs']} pairs, {facts['candidates']} candidates, by {facts['criterion']}"
+        snapshot = Snapshot(store, draft.commit(message, manifest, facts))
+        _check(snapshot, [one.pair_id for one in changed])
+        write_seal(store, snapshot.id, draft, references.values())
+        draft.publish(tag)
     _forget(store, plan, finished)
     return snapshot
 
@@ -137,12 +145,13 @@ def _delete_others(draft: Draft, finished: Sequence[Finished], plan: Plan, keep:
             draft.delete(CANDIDATES, pair_id)
 
 
-def write_tables(store: Store, plan: Plan, finished: Sequence[Finished], metrics: tuple[str, ...]) -> dict[str, TableReference]:
+def write_tables(
+    store: Store, plan: Plan, finished: Sequence[Finished], selections: Sequence[SelectionRow], metrics: tuple[str, ...]
+) -> dict[str, TableReference]:
     """Write the three tables; each is found under its own hash, and nothing refers to it until the commit."""
     by_id = {one.pair_id: one for one in finished}
     pairs = [_close_pair(row, by_id.get(row.pair_id)) for row in plan.survey.rows]
     scores = [row for one in finished for row in one.rows]
-    selections = [_selection(one, plan) for one in finished if one.choice]
     return {
         "pairs": write_table(store.files, "pairs", to_table(pairs, PAIRS)),
         "scores": write_table(store.files, "scores", to_table(scores, scores_schema(metrics))),
@@ -159,13 +168,10 @@ def _close_pair(row: PairRow, one: Finished | None) -> PairRow:
     return replace(row, status=NO_CANDIDATE, reason=NO_CANDIDATE, message=f"{row.pair_id} has no valid candidate ({reasons})")
 
 
-def _selection(one: Finished, plan: Plan) -> SelectionRow:
-    choice = one.choice
-    if choice is None:
-        raise StoreError(f"{one.pair_id} has no winner to keep")
+def _select_row(one: Finished, choice: Choice, plan: Plan) -> SelectionRow:
     winner = next(row for row in one.rows if row.method == choice.method)
     hand = (BY_HAND,) if choice.by_hand else ()
-    image_hash = plan.past.entries[one.task.key].image_hash if one.changed else plan.past.winners[one.pair_id].image_hash
+    image_hash, planes, candidate_planes = _describe_images(one, plan)
     return SelectionRow(
         pair_id=one.pair_id,
         method=choice.method,
@@ -175,8 +181,29 @@ def _selection(one: Finished, plan: Plan) -> SelectionRow:
         margin=choice.margin,
         flags=(*winner.flags, *one.pair.flags, *hand),
         note=choice.note,
+        licence=find_licence(choice.method, plan.survey.blocks[one.pair.source]),
         image_hash=image_hash,
+        planes=planes,
+        candidate_planes=candidate_planes,
     )
+
+
+def _describe_images(one: Finished, plan: Plan) -> tuple[str, int, int]:
+    """The hash of a pair's planes, how many there are, and how many its candidates have."""
+    if one.changed:
+        entry = plan.past.entries[one.task.key]
+        return entry.image_hash, len(entry.planes), len(entry.candidate_planes)
+    held = plan.past.winners[one.pair_id]
+    if held.planes or plan.past.snapshot is None:
+        return held.image_hash, held.planes, held.candidate_planes
+    return held.image_hash, *plan.past.snapshot.count_planes(one.pair_id)  # a snapshot of an older schema does not say
+
+
+def find_licence(method: str, block: SourceBlock) -> str:
+    """The licence of what a winner was made by: of a live method's, or of the folder of published results; empty where nobody said."""
+    if method.startswith(PREFIX):
+        return block.find_published_licence(method)
+    return registry.find_method(method).licence
 
 
 def count(plan: Plan, finished: Sequence[Finished]) -> dict[str, int]:
@@ -194,35 +221,79 @@ def count(plan: Plan, finished: Sequence[Finished]) -> dict[str, int]:
     }
 
 
-def make_manifest(recipe: Recipe, plan: Plan, references: Mapping[str, TableReference], counts: Mapping[str, int]) -> dict[str, Any]:
+def make_manifest(
+    recipe: Recipe,
+    plan: Plan,
+    finished: Sequence[Finished],
+    selections: Sequence[SelectionRow],
+    references: Mapping[str, TableReference],
+) -> dict[str, Any]:
     """What made the snapshot, as JSON: nothing in it depends on when, where or on how many workers it was made."""
     blocks = plan.survey.blocks.values()
-    candidates = (candidate for one in plan.pairs for candidate in one.task.candidates)
-    live = sorted({one.blank.method for one in candidates if one.file is None})
+    criterion = plan.policy.criterion
     return {
         "schema_version": SCHEMA_VERSION,
         "build_key": plan.build_key,
         "recipe": recipe.model_dump(mode="json"),
-        "criterion": {"name": plan.policy.criterion.name, "rule": plan.policy.criterion.rule},
-        "methods": {name: {"version": one.version, "licence": one.licence} for name in live for one in (registry.find_method(name),)},
+        "criterion": {"name": criterion.name, "rule": criterion.rule},
+        "evaluation": EVALUATION,
+        "methods": _describe_methods(plan),
         "metrics": {name: registry.find_metric(name).version for name in recipe.metric_names()},
         "licences": {block.name or block.a.name: block.licence for block in blocks},
+        "used": _list_used(plan, finished, selections),
         "versions": {name: version(name) for name in LIBRARIES},
-        "counts": dict(counts),
+        "counts": count(plan, finished),
         "orphans": [str(path) for path in plan.survey.orphans],
         "clutter": [str(path) for path in plan.survey.clutter],
         "tables": {name: reference.to_json() for name, reference in references.items()},
     }
 
 
+def _describe_methods(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Every live method: what version and parameters it ran with, and the licence of what it rests on."""
+    candidates = (candidate for one in plan.pairs for candidate in one.task.candidates)
+    live = {one.blank.method: one for one in candidates if one.file is None}
+    return {
+        name: {"version": one.blank.version, "parameters": dict(one.parameters), "licence": registry.find_method(name).licence}
+        for name, one in sorted(live.items())
+    }
+
+
+def _list_used(plan: Plan, finished: Sequence[Finished], selections: Sequence[SelectionRow]) -> dict[str, Any]:
+    """The licences of what the snapshot hands on: of pairs and of winners by method, how often each; of the criterion's metrics."""
+    chosen = {row.pair_id: row for row in selections}
+    pairs = Counter(one.pair.licence for one in finished if one.pair_id in chosen)
+    methods: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in selections:
+        methods[row.method][row.licence] += 1
+    return {
+        "pairs": dict(sorted(pairs.items())),
+        "methods": {name: dict(sorted(one.items())) for name, one in sorted(methods.items())},
+        "metrics": {name: registry.find_metric(name).licence for name in plan.policy.criterion.metrics},
+    }
+
+
+def describe_commit(manifest: Mapping[str, Any], finished: Sequence[Finished]) -> dict[str, Any]:
+    """What is kept with the commit itself, so that snapshots can be listed without opening each of them."""
+    values = [one.choice.value for one in finished if one.choice]
+    return {
+        "build_key": manifest["build_key"],
+        **manifest["counts"],
+        "criterion": manifest["criterion"]["name"],
+        "methods": len({row.method for one in finished for row in one.rows}),
+        "mean_value": math.fsum(values) / len(values) if values else None,
+    }
+
+
 def _check(snapshot: Snapshot, pair_ids: Sequence[str]) -> None:
     """Read every new image back: a chunk that is missing reads as black without an error, so hashes are compared."""
-    hashes = {row.pair_id: row.image_hash for row in to_selection_rows(snapshot.selections())}
+    hashes = {row.pair_id: row.image_hash for row in to_selection_rows(snapshot.table("selections"))}
     found = _do_all(snapshot.image_hash, pair_ids)
     wrong = [pair_id for pair_id, digest in zip(pair_ids, found, strict=True) if digest != hashes[pair_id]]
     if wrong:
         raise StoreError(
-            f"snapshot {snapshot.id} does not read back what was written for {', '.join(wrong[:5])}; it was not tagged; build again"
+            f"{snapshot.store.address} does not read back what was written for {', '.join(wrong[:5])}; nothing was published: "
+            "check the disk, then build again"
         )
 
 

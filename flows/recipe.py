@@ -37,6 +37,7 @@ class SourceBlock(_Block):
     name: str = Field("", pattern=r"^[^/\\]*$")
     task: Task = "infrared-visible"
     published: Path | None = None
+    published_licence: str | dict[str, str] = ""
     pattern: str = ""
     licence: str = ""
     range: Literal["dtype", "percentile"] | tuple[float, float] = "dtype"
@@ -68,8 +69,14 @@ class SourceBlock(_Block):
 
     def to_source(self) -> Source:
         """The same for the packages below."""
-        fields = self.model_dump(exclude={"range", "methods", "subject"})
+        fields = self.model_dump(exclude={"range", "methods", "subject", "published_licence"})
         return Source(**fields, value_range=self.range)
+
+    def find_published_licence(self, method: str) -> str:
+        """The licence of a published method's results; empty where the recipe does not say."""
+        if isinstance(self.published_licence, str):
+            return self.published_licence
+        return self.published_licence.get(method.removeprefix(PREFIX), "")
 
 
 class HandPicked(_Block):

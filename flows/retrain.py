@@ -23,7 +23,7 @@ from storage.locks import IfHeld, hold_lock
 from storage.models import append_model, find_champion, name_student, open_folder, read_models
 from storage.repository import MAIN, Store, find_snapshot, open_store
 from storage.schema import FIRST, KEPT, PROMOTED, ROLLED_BACK, TEST, TRAIN, VAL, ModelRow
-from storage.snapshot import Snapshot, open_snapshot, read_snapshot
+from storage.snapshot import Snapshot
 from train.checkpoint import STUDENT as WEIGHTS
 from train.checkpoint import Checkpoint, read_checkpoint
 from train.config import find_preset
@@ -91,10 +91,10 @@ def retrain(request: RetrainRequest, report: Report = stay_silent) -> Decision:
     asked = request.training
     if not 0 <= request.least_change <= 1:
         raise InputError(f"the least share of changed winners is {request.least_change:g}; it must lie between 0 and 1, such as 0.05")
-    check_criterion(open_snapshot(asked.store, asked.snapshot or MAIN), request.criterion)
+    check_criterion(Snapshot(asked.store, asked.snapshot or MAIN), request.criterion)
     files = open_store(asked.store).files
     with hold_lock(files, LOCK, request.who, if_held=request.if_held):
-        snapshot = open_snapshot(asked.store, asked.snapshot or MAIN)  # there may be a newer one since the wait began
+        snapshot = Snapshot(asked.store, asked.snapshot or MAIN)  # there may be a newer one since the wait began
         rows = read_models(files)
         champion = find_champion(rows)
         known = find_trained_on(rows, champion)
@@ -122,7 +122,7 @@ def check_criterion(snapshot: Snapshot, criterion: str) -> None:
 def open_known(store: Store, snapshot_id: str, otherwise: str) -> Snapshot | None:
     """A snapshot that the registry names; one that is no longer in the store is told, with what follows from that."""
     try:
-        return read_snapshot(store, find_snapshot(store, snapshot_id))
+        return Snapshot(store, find_snapshot(store, snapshot_id))
     except SnapshotNotFound as error:
         logger.warning("%s (the registry names it); %s", error, otherwise)
         return None
@@ -140,7 +140,7 @@ def find_held_out(snapshot: Snapshot, rows: Sequence[ModelRow]) -> dict[str, str
     for snapshot_id in sorted({row.challenger_snapshot for row in rows} - {snapshot.id, ""}):
         older = open_known(snapshot.store, snapshot_id, "whether a test pair was trained on there cannot be told")
         seen |= find_seen(older) if older else set()
-    hashes = {row["pair_id"]: row["pair_hash"] for row in snapshot.pairs(["pair_id", "pair_hash"]).to_pylist()}
+    hashes = {row["pair_id"]: row["pair_hash"] for row in snapshot.table("pairs", ["pair_id", "pair_hash"]).to_pylist()}
     groups = find_split(snapshot, TEST)
     unseen = {pair_id: group for pair_id, group in groups.items() if not seen & {group, hashes[pair_id]}}
     if not unseen:
@@ -152,7 +152,7 @@ def find_held_out(snapshot: Snapshot, rows: Sequence[ModelRow]) -> dict[str, str
 
 def find_seen(snapshot: Snapshot) -> set[str]:
     """The groups and the hashes of all pairs that a student of this snapshot is trained or picked on."""
-    rows = snapshot.pairs(["group", "pair_hash", "split"]).to_pylist()
+    rows = snapshot.table("pairs", ["group", "pair_hash", "split"]).to_pylist()
     return {name for row in rows if row["split"] in (TRAIN, VAL) for name in (row["group"], row["pair_hash"]) if name}
 
 

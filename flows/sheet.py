@@ -36,7 +36,7 @@ def draw_sheet(snapshot: Snapshot, pair_id: str, best: int) -> Picture:
         InputError: the snapshot holds no image of this pair.
     """
     pictures = snapshot.pictures(pair_id)
-    row = next(one for one in snapshot.pairs().to_pylist() if one["pair_id"] == pair_id)
+    row = next(one for one in snapshot.table("pairs").to_pylist() if one["pair_id"] == pair_id)
     sources: list[Tile] = [
         (pictures["a"], f"a: {row['a_modality']}", row["a_format"]),
         (pictures["b"], f"b: {row['b_modality']}", row["b_format"]),

@@ -87,7 +87,7 @@ def find_winners(snapshot: Snapshot, criterion: str = "") -> list[Winner]:
     balanced = {pair_id: _name(select(pair_id, rows, _policy(snapshot, BALANCED))) for pair_id, rows in groups.items()}
     if criterion:
         return _select_again(snapshot, groups, criterion, balanced)
-    chosen = to_selection_rows(snapshot.selections())
+    chosen = to_selection_rows(snapshot.table("selections"))
     return [
         Winner(one.pair_id, one.method, one.value, one.runner_up, one.margin, one.flags, balanced.get(one.pair_id, "")) for one in chosen
     ]
@@ -96,8 +96,8 @@ def find_winners(snapshot: Snapshot, criterion: str = "") -> list[Winner]:
 def summarise(snapshot: Snapshot) -> Summary:
     """A snapshot in a few numbers."""
     winners = find_winners(snapshot)
-    scores = to_score_rows(snapshot.scores())
-    pairs = to_pair_rows(snapshot.pairs())
+    scores = to_score_rows(snapshot.table("scores"))
+    pairs = to_pair_rows(snapshot.table("pairs"))
     return Summary(
         address=snapshot.store.address,
         snapshot_id=snapshot.id,
@@ -138,7 +138,7 @@ def count_different(winners: Sequence[Winner]) -> int:
 def group_scores(snapshot: Snapshot) -> dict[str, list[ScoreRow]]:
     """The score rows of every pair, in the order of the ids."""
     groups: dict[str, list[ScoreRow]] = defaultdict(list)
-    for row in to_score_rows(snapshot.scores()):
+    for row in to_score_rows(snapshot.table("scores")):
         groups[row.pair_id].append(row)
     return dict(groups)
 
@@ -156,7 +156,7 @@ def _select_again(snapshot: Snapshot, groups: Mapping[str, list[ScoreRow]], crit
     missing = sorted(set(policy.criterion.metrics) - set(snapshot.manifest["metrics"]))
     if missing:
         raise unknown_name("metric in this snapshot", missing[0], snapshot.manifest["metrics"])
-    flags = {row.pair_id: row.flags for row in to_pair_rows(snapshot.pairs())}
+    flags = {row.pair_id: row.flags for row in to_pair_rows(snapshot.table("pairs"))}
     winners = []
     for pair_id, rows in groups.items():
         choice = select(pair_id, rows, policy)

@@ -70,7 +70,7 @@ def take_survey(recipe: Recipe, client: Client, report: Report, newest: Snapshot
     inspections = _inspect_all(refs, recipe.max_shift, client, report)
     rows = flag_duplicates(sorted((*found.refused, *excluded, *(one.row for one in inspections)), key=lambda row: row.pair_id))
     scenes = [_see(one.row, one.signature, blocks, refs) for one in inspections if one.signature]
-    rows = assign_splits(rows, scenes, to_pair_rows(newest.pairs()) if newest else [])
+    rows = assign_splits(rows, scenes, to_pair_rows(newest.table("pairs")) if newest else [])
     published, clutter = _inspect_published(recipe, refs, inspections, client, report)
     found_warnings = (text for one in inspections for text in one.warnings)
     warnings = (*found_warnings, *_warn_of_names(recipe, rows), *_warn_of_subjects(blocks, scenes))

@@ -23,7 +23,7 @@ from storage.files import Files, parse_location
 from storage.locks import hold_lock
 from storage.repository import MAIN
 from storage.schema import TRAIN, VAL
-from storage.snapshot import Snapshot, open_snapshot
+from storage.snapshot import Snapshot
 from train import loop
 from train.checkpoint import STUDENT, Facts, find_checkpoints, read_checkpoint, read_newest, read_tensors
 from train.config import Mix, Network, Training, check_training, find_mix, find_preset
@@ -194,7 +194,7 @@ def read_first(folder: Path, network: Network) -> Mapping[str, Tensor]:
 
 def add_validation(run: Run) -> Run:
     """The same run, judged and shown on a few validation pairs; as it is where the snapshot has none."""
-    snapshot = open_snapshot(run.crops.address, run.crops.snapshot_id)
+    snapshot = Snapshot(run.crops.address, run.crops.snapshot_id)
     try:
         groups = find_split(snapshot, VAL, most=VALIDATION_PAIRS)
     except InputError:

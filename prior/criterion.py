@@ -1,22 +1,32 @@
-"""Criteria: the rule that turns a candidate's scores into one value, the larger the better.
+"""Criteria: the rule that turns candidates' scores into values, the larger the better, and what a winner must keep to.
 
-A criterion is text such as `2*ssim + vif + 3*qabf`: metric names, numbers, `+ - * /`, parentheses, `min(x, y, …)`, `max(x, y, …)` and
-`otherwise(x, y)` (y where x is undefined). It is parsed into a tree of these and walked; nothing is ever handed to Python to run.
-Named profiles fix every detail of the published rules and of ours:
+A criterion is text such as `2*ssim + vif + 3*qabf`: a rule (see `prior.rule`), or the name of a profile, which stands for one. A rule may
+set a candidate's scores beside those of the pair's others that may win:
+
+- `rank(x)`: Borda's points, how many of them have a smaller x, half a point for each with the same (J.-C. de Borda, Mémoire sur les
+  élections au scrutin, Histoire de l'Académie Royale des Sciences for 1781, printed 1784);
+- `z(x)`: x less their mean, in their standard deviations; 0 where all are equal.
+
+Where less is better, write `rank(-x)`. A criterion may go on with `where` and conditions, such as `balanced where qabf > 0.4 and vif > 0.5`:
+what fails one of them, or has it undefined, cannot win, though it counts in the ranks of the others. Where none of a pair's candidates
+passes, the rule picks as if there were no conditions (`else best`, which need not be written), or nobody wins (`else none`).
+
+Profiles fix every detail of the published rules and of ours:
 
 - `diff-if`: the criterion of Yi et al. (Information Fusion 110:102450, 2024, doi 10.1016/j.inffus.2024.102450) as its text intends it.
 - `diff-if-released`: what their released code computes: SSIM with a dynamic range of 2, an undefined VIF counted as 1.
 - `balanced`: ours, not the paper's: the weaker source counts, twice, so that a bare copy of one source does not win.
+- `rank-sum`: Borda's points by the three metrics of `diff-if`, which then need no weights.
+- `z-score`: the weights of `diff-if` on its metrics in standard deviations, so that they say what a metric counts.
 """
 
-import ast
 import functools
-import math
-import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from prior.rule import Condition, Pool, Rule, build_conditions, build_rule, parse_tree
 from storage.errors import InputError
 
 PROFILES: Mapping[str, str] = MappingProxyType(
@@ -24,129 +34,141 @@ PROFILES: Mapping[str, str] = MappingProxyType(
         "diff-if": "2*ssim + vif + 3*qabf",
         "diff-if-released": "2*ssim_l2 + otherwise(vif_a, 1) + otherwise(vif_b, 1) + 3*qabf",
         "balanced": "4*min(ssim_a, ssim_b) + 2*min(vif_a, vif_b) + 3*qabf",
+        "rank-sum": "rank(ssim) + rank(vif) + rank(qabf)",
+        "z-score": "2*z(ssim) + z(vif) + 3*z(qabf)",
     }
 )
 MAX_LENGTH = 1000  # characters
-MAX_DEPTH = 100  # operations inside operations: keeps every walk through a rule far from Python's limit of recursion
-LARGEST_NUMBER = 1e12
+BEST, NONE = "best", "none"
+_WHERE, _ELSE = re.compile(r"\bwhere\b"), re.compile(r"\belse\b")
 
-
-def _divide(x: float, y: float) -> float:
-    return x / y if y != 0 else math.nan
-
-
-def _smallest(*values: float) -> float:
-    return math.nan if any(map(math.isnan, values)) else min(values)
-
-
-def _largest(*values: float) -> float:
-    return math.nan if any(map(math.isnan, values)) else max(values)
-
-
-def _otherwise(value: float, default: float) -> float:
-    return default if math.isnan(value) else value
-
-
-_OPERATORS: Mapping[type[ast.operator], Callable[[float, float], float]] = MappingProxyType(
-    {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: _divide}
-)
-_SIGNS: Mapping[type[ast.unaryop], Callable[[float], float]] = MappingProxyType({ast.UAdd: operator.pos, ast.USub: operator.neg})
-_FUNCTIONS: Mapping[str, tuple[Callable[..., float], range]] = MappingProxyType(
-    {"min": (_smallest, range(1, 20)), "max": (_largest, range(1, 20)), "otherwise": (_otherwise, range(2, 3))}
-)
+Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """A rule that picks from a pair's scores.
+    """What picks from a pair's scores.
 
     Attributes:
-        name: a profile's name, or the rule's text.
-        rule: the rule's text.
-        metrics: the metrics it reads, in alphabetical order.
+        name: a profile's name, or the text as it was given.
+        rule: the whole text with its profile written out; it reads as this criterion again.
+        metrics: the metrics it reads, those of its conditions too, in alphabetical order.
     """
 
     name: str
     rule: str
     metrics: tuple[str, ...]
 
-    def value(self, scores: Mapping[str, float]) -> float:
-        """The value of one candidate; nan where a metric it needs is undefined or absent."""
-        return _walk(_parse(self.rule), scores)
+    @property
+    def relative(self) -> bool:
+        """Whether a candidate's value depends on the others of its pair."""
+        return _read(self.rule).value.relative
+
+    @property
+    def constrained(self) -> bool:
+        """Whether a candidate must keep to conditions to win."""
+        return bool(_read(self.rule).conditions)
+
+    @property
+    def falls_back(self) -> bool:
+        """Whether the best by value wins where no candidate keeps to the conditions; nobody does otherwise."""
+        return _read(self.rule).falls_back
+
+    def values(self, candidates: Sequence[Scores], counted: Sequence[bool] | None = None) -> list[float]:
+        """The values of candidates of one pair, whatever the conditions say.
+
+        Args:
+            candidates: the scores of each.
+            counted: which of them the ranks and z-scores are among, the ones that may win; all unless given.
+
+        Returns:
+            One value each, nan where a metric it needs is undefined or absent.
+        """
+        return _read(self.rule).value.compute(_make_pool(candidates, counted))
+
+    def passes(self, candidates: Sequence[Scores], counted: Sequence[bool] | None = None) -> list[bool]:
+        """Whether each of a pair's candidates keeps to every condition; the arguments are those of `values`."""
+        pool = _make_pool(candidates, counted)
+        verdicts = [condition.holds(pool) for condition in _read(self.rule).conditions]
+        return [all(own) for own in zip(*verdicts, strict=True)] if verdicts else [True] * len(candidates)
+
+    def value(self, scores: Scores) -> float:
+        """The value of a picture alone; nan where a metric it needs is undefined or absent.
+
+        Raises:
+            InputError: the criterion values candidates only beside each other.
+        """
+        if self.relative:
+            raise InputError(f"criterion {self.name!r} values candidates beside each other and no picture alone; use one without rank() and z()")
+        return self.values((scores,))[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    value: Rule
+    conditions: tuple[Condition, ...]
+    falls_back: bool
 
 
 def parse_criterion(text: str) -> Criterion:
-    """A criterion from a profile's name or a rule.
+    """A criterion from a profile's name or a rule, with or without conditions.
 
     Raises:
-        InputError: the text is neither, or uses something that a rule does not have.
+        InputError: the text is neither, or uses something that a criterion does not have.
     """
     name = text.strip()
-    rule = PROFILES.get(name, name)
-    names: set[str] = set()
-    _collect(_parse(rule), names)
-    if not names:
+    value, conditions, otherwise = _split(name)
+    rule = PROFILES.get(value, value)
+    if conditions:
+        rule = f"{rule} where {conditions}" + (f" else {NONE}" if otherwise == NONE else "")
+    reading = _read(rule)
+    if not reading.value.metrics:
         raise InputError(f"criterion {name!r} reads no metric; write for example '2*ssim + vif + 3*qabf'")
-    return Criterion(name=name, rule=rule, metrics=tuple(sorted(names)))
+    sides = (side for condition in reading.conditions for side in (condition.left, condition.right))
+    return Criterion(name, rule, tuple(sorted(reading.value.metrics.union(*(side.metrics for side in sides)))))
+
+
+def _split(text: str) -> tuple[str, str, str]:
+    """The three parts of a criterion: rule, conditions (empty where there are none), and what is done where nothing passes."""
+    value, *conditions = (part.strip() for part in _WHERE.split(text))
+    if len(conditions) > 1:
+        raise InputError(f"criterion {text!r} has more than one 'where'; join its conditions by 'and'")
+    if _ELSE.search(value):
+        raise InputError(f"criterion {text!r} has an 'else' that follows no condition; write 'RULE where CONDITION else {NONE}'")
+    if not conditions:
+        return value, "", BEST
+    asked, *otherwise = (part.strip() for part in _ELSE.split(conditions[0]))
+    if not value or not asked:
+        missing = "rule before" if asked else "condition after"
+        raise InputError(f"criterion {text!r} has no {missing} 'where'; write for example 'balanced where qabf > 0.4'")
+    if otherwise not in ([], [BEST], [NONE]):
+        said = " else ".join(otherwise)
+        raise InputError(f"criterion {text!r} says 'else {said}'; after the conditions stands 'else {BEST}', 'else {NONE}' or nothing")
+    return value, asked, otherwise[0] if otherwise else BEST
 
 
 @functools.cache
-def _parse(rule: str) -> ast.expr:
+def _read(rule: str) -> _Reading:
     if len(rule) > MAX_LENGTH:
         raise InputError(f"the criterion is {len(rule)} characters long; at most {MAX_LENGTH} are read")
-    try:
-        node = ast.parse(rule.replace("iqa:", "iqa."), mode="eval").body  # iqa:fsim reads as the attribute iqa.fsim
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    value, conditions, otherwise = _split(rule)
+    return _Reading(_read_rule(value), _read_conditions(conditions) if conditions else (), otherwise == BEST)
+
+
+def _read_rule(text: str) -> Rule:
+    node = parse_tree(text)
+    if node is None:
         known = ", ".join(PROFILES)
-        raise InputError(f"criterion {rule!r} is neither a profile ({known}) nor a rule such as '2*ssim + vif + 3*qabf'") from None
-    if _measure_depth(node) > MAX_DEPTH:
-        raise InputError(f"the criterion nests more than {MAX_DEPTH} operations; write a shorter rule")
-    return node
+        raise InputError(f"criterion {text!r} is neither a profile ({known}) nor a rule such as '2*ssim + vif + 3*qabf'")
+    return build_rule(node)
 
 
-def _measure_depth(root: ast.AST) -> int:
-    """How many nodes lie below each other at most; without recursion, which a deep rule would exhaust."""
-    depth, level = 0, [root]
-    while level:
-        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
-    return depth
+def _read_conditions(text: str) -> tuple[Condition, ...]:
+    node = parse_tree(text)
+    if node is None:
+        raise InputError(f"{text!r} after the 'where' of a criterion is no condition; write for example 'balanced where qabf > 0.4'")
+    return build_conditions(node)
 
 
-def _collect(node: ast.expr, names: set[str]) -> None:
-    """Check one node of a rule and everything below it, and gather the metrics it names."""
-    match node:
-        case ast.Constant(value=int() | float() as number) if not isinstance(number, bool) and abs(number) < LARGEST_NUMBER:
-            return
-        case ast.Name() | ast.Attribute(value=ast.Name(id="iqa")):
-            names.add(_metric_name(node))
-        case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
-            _collect(left, names)
-            _collect(right, names)
-        case ast.UnaryOp(op=op, operand=operand) if type(op) in _SIGNS:
-            _collect(operand, names)
-        case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS:
-            if len(arguments) not in _FUNCTIONS[name][1]:
-                raise InputError(f"{name}() in a criterion was given {len(arguments)} values: {ast.unparse(node)!r}")
-            for argument in arguments:
-                _collect(argument, names)
-        case _:
-            allowed = "metric names, numbers, + - * /, parentheses, min(), max() and otherwise()"
-            raise InputError(f"{ast.unparse(node)!r} cannot stand in a criterion; use {allowed}")
-
-
-def _walk(node: ast.expr, scores: Mapping[str, float]) -> float:
-    match node:
-        case ast.Constant(value=number):
-            return float(number)  # type: ignore[arg-type]  # _collect let only numbers through
-        case ast.BinOp(left=left, op=op, right=right):
-            return _OPERATORS[type(op)](_walk(left, scores), _walk(right, scores))
-        case ast.UnaryOp(op=op, operand=operand):
-            return _SIGNS[type(op)](_walk(operand, scores))
-        case ast.Call(func=ast.Name(id=name), args=arguments):
-            return _FUNCTIONS[name][0](*(_walk(argument, scores) for argument in arguments))
-        case _:
-            return scores.get(_metric_name(node), math.nan)
-
-
-def _metric_name(node: ast.expr) -> str:
-    return ast.unparse(node).replace(".", ":")
+def _make_pool(candidates: Sequence[Scores], counted: Sequence[bool] | None) -> Pool:
+    return Pool(candidates, [True] * len(candidates) if counted is None else counted)

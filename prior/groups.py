@@ -113,6 +113,16 @@ def find_groups(scenes: Sequence[Scene], known: Sequence[PairRow]) -> dict[str, 
     return _name_groups(scenes, *_join(links, labels))
 
 
+def find_near(some: Hashes, others: Hashes) -> NDArray[np.intp]:
+    """The places, `(couples, 2)`, of every two pictures, one of `some` and one of `others`, whose hashes are near; in their order.
+
+    Args:
+        some: perceptual hashes `(M,)`; M times N distances are held at once.
+        others: perceptual hashes `(N,)`.
+    """
+    return np.argwhere(np.bitwise_count(some[:, None] ^ others) <= NEAR_HASH)
+
+
 def _assign(row: PairRow, group: str, before: PairRow | None) -> PairRow:
     if group:
         return replace(row, group=group, split=choose_split(group))
@@ -155,7 +165,7 @@ def _link_near(scenes: Sequence[Scene], labels: Sequence[str]) -> Iterator[_Link
     """All near pairs but those that both have their groups already, and those of which one source says that they show two subjects."""
     hashes = np.array([scene.signature.hashes for scene in scenes], np.uint64).ravel()
     likeness: dict[tuple[int, int], float] = defaultdict(float)
-    for one, other in _find_near(hashes):
+    for one, other in _find_couples(hashes):
         places = one // 2, other // 2
         if not all(labels[place] for place in places) and not _are_apart(*(scenes[place] for place in places)):
             vectors = (scenes[picture // 2].signature.vectors[picture % 2].astype(np.float32) for picture in (one, other))
@@ -164,11 +174,10 @@ def _link_near(scenes: Sequence[Scene], labels: Sequence[str]) -> Iterator[_Link
     return (_Link(-round(alike, 4), *places) for places, alike in likeness.items() if alike >= NEAR_STRUCTURE)
 
 
-def _find_near(hashes: Hashes) -> Iterator[tuple[int, int]]:
+def _find_couples(hashes: Hashes) -> Iterator[tuple[int, int]]:
     """The places of any two pictures of different pairs whose hashes are near, the smaller first; `a` and `b` of a pair are neighbours."""
     for start in range(0, len(hashes), CHUNK):
-        distances = np.bitwise_count(hashes[start : start + CHUNK, None] ^ hashes[start:])
-        for one, other in np.argwhere(distances <= NEAR_HASH) + start:
+        for one, other in find_near(hashes[start : start + CHUNK], hashes[start:]) + start:
             if one // 2 < other // 2:
                 yield int(one), int(other)
 

@@ -74,6 +74,7 @@ class Metric:
         reference: authors, year, DOI.
         definition: the formula and every constant in one line.
         needs: what it needs beyond the installed packages.
+        licence: of the code or weights it rests on.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Metric:
     reference: str
     definition: str
     needs: tuple[str, ...]
+    licence: str
 
 
 _methods: dict[str, Method] = {}
@@ -121,11 +123,12 @@ def metric(
     definition: str,
     version: int = 1,
     needs: tuple[str, ...] = (),
+    licence: str = "MIT",
 ) -> Callable[[JudgeT], JudgeT]:
     """Register the decorated function `(fused) -> number` as a metric; fields as in `Metric`."""
 
     def register(judge: JudgeT) -> JudgeT:
-        _add(_metrics, "metric", name, Metric(name, judge, better, bounds, version, reference, definition, needs))
+        _add(_metrics, "metric", name, Metric(name, judge, better, bounds, version, reference, definition, needs, licence))
         return judge
 
     return register

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pyarrow.fs as pafs
 
-from storage.errors import InputError
+from storage.errors import InputError, StoreError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,7 @@ class Files:
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, whole or not at all; an older one under this path is replaced."""
+        _check_inside(path)
         if self.location.folder is not None:
             _replace(self.location.folder / path, content, os.fsync)
             return
@@ -112,7 +113,8 @@ class Files:
             self.write(path, content)
 
     def read(self, path: str) -> bytes:
-        """A file's bytes; raises FileNotFoundError."""
+        """A file's bytes; raises FileNotFoundError, and StoreError for a path that leads out of the store."""
+        _check_inside(path)
         if self.location.folder is not None:
             return (self.location.folder / path).read_bytes()
         with self._remote().open_input_file(path) as stream:
@@ -121,6 +123,7 @@ class Files:
 
     def exists(self, path: str) -> bool:
         """Whether there is a file under this path."""
+        _check_inside(path)
         if self.location.folder is not None:
             return (self.location.folder / path).is_file()
         return bool(self._remote().get_file_info(path).type == pafs.FileType.File)
@@ -136,6 +139,7 @@ class Files:
 
     def delete(self, path: str) -> None:
         """Delete a file; one that is not there is no error."""
+        _check_inside(path)
         if self.location.folder is not None:
             (self.location.folder / path).unlink(missing_ok=True)
         elif self.exists(path):
@@ -148,7 +152,14 @@ class Files:
         return pafs.SubTreeFileSystem(root, pafs.S3FileSystem(**options))
 
 
-def hash_bytes(content: bytes) -> str:
+def _check_inside(path: str) -> None:
+    """Refuse a path that leads out of the store: a manifest says where tables lie, and anybody can have written it."""
+    parts = path.replace("\\", "/").split("/")
+    if parts[0] == "" or ".." in parts or ":" in parts[0]:
+        raise StoreError(f"the path {path!r} leads out of the store; expected one below it; do not trust this store")
+
+
+def hash_bytes(content: bytes | memoryview) -> str:
     """The sha256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 

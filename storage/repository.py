@@ -5,25 +5,30 @@ A store is a folder or an `s3://` address:
     repository/   images and manifests, an Icechunk repository
     tables/       Parquet files, each named after its own hash
     journal/      finished work of builds that are not published yet
+    seals/        what files every snapshot consists of, with their hashes
     models/       the registry of decisions about the champion, and the weights of every champion
     locks/        who builds and who retrains now; in a folder files beside these, `build.lock` and so on
 
-One commit on `main` is one snapshot: before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits when
-two processes commit at once, so every commit and every tag is made under the publish lock; object stores detect the conflict themselves.
+A build commits on a branch of its own; only what has been checked is published: `main` moves to it and its tag appears in one locked step.
+Before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits when two processes commit at once, so every
+branch and every tag moves under the publish lock; object stores detect the conflict themselves.
 """
 
 import contextlib
 import urllib.parse
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import icechunk
+import numpy as np
 import zarr
 from filelock import FileLock
 
 from storage.errors import CommitConflict, InputError, SnapshotNotFound, StoreError
-from storage.files import Files, Location, parse_location
+from storage.files import Files, Location, hash_bytes, parse_location
 from storage.planes import Planes
 from storage.schema import check_tag_name
 
@@ -32,6 +37,9 @@ IMAGES = "images"
 CANDIDATES = "candidates"
 MANIFEST = "manifest"
 REPOSITORY = "repository"
+CHUNKS = f"{REPOSITORY}/chunks"
+DRAFT = "build-"
+"""How the branches of drafts begin."""
 
 icechunk.set_logs_filter("error")  # its warnings go to stdout, which belongs to the answer
 
@@ -101,21 +109,52 @@ class ImageChange:
     attributes: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk that a draft wrote: the path of its array, and the sha256 of its bytes, which are stored as they are."""
+
+    array: str
+    sha256: str
+
+
 class Draft:
-    """A snapshot in the making: images go in one by one, and `commit` makes all of it visible at once."""
+    """A snapshot in the making, on a branch of its own: images go in one by one, and `publish` makes all of it visible at once.
+
+    with Draft(store, parent) as draft:
+        draft.put(…)
+        snapshot_id = draft.commit(…)
+        draft.publish("v1")
+
+    A draft that ends without `publish` leaves nothing but objects that nothing refers to.
+    """
 
     def __init__(self, store: Store, parent: str) -> None:
-        """Start from the snapshot `parent`, which must still be the newest when the draft is committed."""
+        """Start from the snapshot `parent`, which must still be the newest when the draft is published."""
+        self.parent = parent
+        self.branch = f"{DRAFT}{uuid.uuid4().hex}"
+        self.chunks: list[Chunk] = []
+        self.older_chunks = frozenset(store.files.list(CHUNKS))
         self._store = store
-        self._parent = parent
-        self._session = store.repository.writable_session(MAIN)
-        if self._session.snapshot_id != parent:
-            raise _conflict(store)
+        self._committed = ""
+        with hold_publish_lock(store):
+            if find_head(store) != parent:
+                raise _conflict(store)
+            store.repository.create_branch(self.branch, parent)
+        self._session = store.repository.writable_session(self.branch)
         self._root = zarr.open_group(self._session.store, mode="a")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        with hold_publish_lock(self._store):
+            if self.branch in self._store.repository.list_branches():
+                self._store.repository.delete_branch(self.branch)
 
     def put(self, group: str, pair_id: str, change: ImageChange) -> None:
         """Put one pair's image into a group, in place of an older one; a candidates' plane is a chunk, else the whole image is."""
         rows, height, width = change.planes.shape
+        planes = np.ascontiguousarray(change.planes)
         array = self._root.create_array(
             array_path(group, pair_id),
             shape=change.planes.shape,
@@ -128,7 +167,8 @@ class Draft:
             overwrite=True,
             config={"write_empty_chunks": True},  # an image that is all zero must still be there
         )
-        array[:] = change.planes
+        array[:] = planes
+        self.chunks += [Chunk(array_path(group, pair_id), hash_bytes(one.data)) for one in (planes if group == CANDIDATES else [planes])]
 
     def delete(self, group: str, pair_id: str) -> None:
         """Take one pair's image out of a group; one that is not there is no error."""
@@ -137,26 +177,43 @@ class Draft:
             del self._root[path]
 
     def commit(self, message: str, manifest: Mapping[str, Any], metadata: Mapping[str, Any]) -> str:
-        """Publish: manifest and images become the newest snapshot of `main`, or nothing does.
+        """Close the draft: manifest and images become a snapshot that can be read by its id, and by nothing else yet.
 
         Returns:
             The snapshot's id.
 
         Raises:
-            CommitConflict: somebody committed since the draft was started.
             StoreError: the store refuses the commit, for example because nothing has changed.
         """
         self._root.attrs[MANIFEST] = dict(manifest)
+        try:
+            self._committed = self._session.commit(message, metadata=dict(metadata))
+        except icechunk.IcechunkError as error:
+            reason = first_line(error)
+            raise StoreError(f"nothing was committed to {self._store.address} ({reason}); check that it can be written") from error
+        return self._committed
+
+    def publish(self, tag: str = "") -> None:
+        """Make the committed snapshot the newest one of `main`, and name it where a tag is given: both or neither.
+
+        Raises:
+            CommitConflict: somebody else published since the draft was started.
+            InputError: see `check_tag`.
+        """
         with hold_publish_lock(self._store):
-            if find_head(self._store) != self._parent:
+            if find_head(self._store) != self.parent:
                 raise _conflict(self._store)
+            if tag:
+                check_tag(self._store, tag, self._committed)
             try:
-                return self._session.commit(message, metadata=dict(metadata))
-            except icechunk.ConflictError:
-                raise _conflict(self._store) from None
+                self._store.repository.reset_branch(MAIN, self._committed, from_snapshot_id=self.parent)
             except icechunk.IcechunkError as error:
+                if find_head(self._store) != self.parent:
+                    raise _conflict(self._store) from None
                 reason = first_line(error)
-                raise StoreError(f"nothing was committed to {self._store.address} ({reason}); check that it can be written") from error
+                raise StoreError(f"{MAIN} of {self._store.address} does not move ({reason}); check that it can be written") from error
+            if tag:
+                _create_tag(self._store, tag, self._committed)
 
 
 def array_path(group: str, pair_id: str) -> str:
@@ -217,11 +274,16 @@ def tag_snapshot(store: Store, name: str, snapshot: str) -> None:
     """
     with hold_publish_lock(store):
         check_tag(store, name, snapshot)
-        if name not in store.repository.list_tags():
-            try:
-                store.repository.create_tag(name, snapshot)
-            except icechunk.IcechunkError as error:
-                raise InputError(f"tag {name!r} cannot be used in {store.address} ({first_line(error)}); choose another name") from None
+        _create_tag(store, name, snapshot)
+
+
+def _create_tag(store: Store, name: str, snapshot: str) -> None:
+    if name in store.repository.list_tags():
+        return
+    try:
+        store.repository.create_tag(name, snapshot)
+    except icechunk.IcechunkError as error:
+        raise InputError(f"tag {name!r} cannot be used in {store.address} ({first_line(error)}); choose another name") from None
 
 
 def first_line(error: Exception) -> str:

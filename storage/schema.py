@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from storage.errors import InputError
 
-SCHEMA_VERSION = 2
-READABLE = (1, 2)  # 1 had no group, split and scene_hash in `pairs`
+SCHEMA_VERSION = 3
+READABLE = (1, 2, 3)  # 1 had no group, split and scene_hash in `pairs`; up to 2 there were no seals, and less in `selections`
 MODELS_VERSION = 1  # of the registry of models, which is no part of any snapshot
 TAG_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -50,6 +50,7 @@ MISREGISTERED = "misregistered?"
 COPY_OF_SOURCE = "copy_of_source"
 DUPLICATE = "duplicate"
 BY_HAND = "by_hand"
+UNCONSTRAINED = "unconstrained"
 
 # Why a pair is quarantined.
 PAIR_REASONS = MappingProxyType(
@@ -143,7 +144,11 @@ class ScoreRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionRow:
-    """What the criterion picked for one pair."""
+    """What the criterion picked for one pair.
+
+    `licence` is that of the winner's method, empty where nobody said; `planes` and `candidate_planes` are how many planes are kept of the
+    pair's pictures and of its candidates.
+    """
 
     pair_id: str
     method: str
@@ -153,7 +158,10 @@ class SelectionRow:
     margin: float = float("nan")
     flags: tuple[str, ...] = ()
     note: str = ""
+    licence: str = ""
     image_hash: str = ""
+    planes: int = 0
+    candidate_planes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,16 @@
 """Reading a snapshot: the one door through which anything leaves the store.
 
-snapshot = open_snapshot("store", "v1")
-snapshot.selections()                # an Arrow table, one row per pair
+snapshot = Snapshot("store", "v1")
+len(snapshot), snapshot.pair(0)      # how many pairs have a winner; the first of them, with its pictures
+snapshot.table("selections")         # an Arrow table, one row per pair
 snapshot.pictures("street_01")       # {"a": …, "b": …, "winner": …}
-snapshot.cube()                      # xarray: pair, method, metric
+snapshot.to_xarray()                 # all scores: pair, method, metric
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import icechunk
 import numpy as np
@@ -20,16 +22,34 @@ from storage.errors import InputError, SchemaMismatch, StoreError
 from storage.files import hash_bytes
 from storage.planes import Planes, unstack
 from storage.repository import CANDIDATES, IMAGES, MAIN, MANIFEST, Store, array_path, find_snapshot, first_line, open_store
-from storage.schema import READABLE, metric_columns
-from storage.tables import TableReference, read_table
+from storage.schema import READABLE, SelectionRow, metric_columns
+from storage.tables import TableReference, read_table, to_selection_rows
 
 if TYPE_CHECKING:
     import xarray as xr
 
+TableName = Literal["pairs", "scores", "selections"]
+Pixels = NDArray[np.uint8]
+
 
 @dataclass(frozen=True, slots=True)
+class StoredPair:
+    """One pair as the prior holds it.
+
+    Attributes:
+        selection: who won, with value and margin.
+        a, b: the sources, uint8 `(H, W)` or `(H, W, 3)`.
+        target: the winner's picture, likewise.
+    """
+
+    selection: SelectionRow
+    a: Pixels
+    b: Pixels
+    target: Pixels
+
+
 class Snapshot:
-    """One immutable version of the prior.
+    """One immutable version of the prior; `len` is the number of its pairs that have a winner.
 
     Attributes:
         store: where it lies.
@@ -43,19 +63,54 @@ class Snapshot:
     manifest: Mapping[str, Any]
     root: zarr.Group
 
-    def pairs(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Every pair that was asked for, in the order of the ids; one of schema 1 has no `group`, `split` and `scene_hash`."""
-        return self._table("pairs", columns)
+    def __init__(self, path: str | Store, version: str = MAIN) -> None:
+        """Open a snapshot, read-only.
 
-    def scores(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Every candidate, failed ones included: one row per pair and method, one column per metric."""
-        return self._table("scores", columns)
+        Args:
+            path: the store's address, or the store where it is open already.
+            version: a tag, a branch or an id.
 
-    def selections(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """What was picked for each pair that has a winner."""
-        return self._table("selections", columns)
+        Raises:
+            StoreError: no store at this address, or no build made this commit.
+            SnapshotNotFound: nothing under this name.
+            SchemaMismatch: another release wrote it.
+        """
+        self.store = open_store(path) if isinstance(path, str) else path
+        self.id = find_snapshot(self.store, version)
+        self.root = zarr.open_group(self.store.repository.readonly_session(snapshot_id=self.id).store, mode="r")
+        self.manifest = _read_manifest(self.root, f"{self.id} in {self.store.address}")
 
-    def pictures(self, pair_id: str) -> dict[str, NDArray[np.uint8]]:
+    def __len__(self) -> int:
+        return len(self._selections)
+
+    def __bool__(self) -> bool:
+        return True  # one without winners is a snapshot all the same
+
+    def pair(self, number: int) -> StoredPair:
+        """The pair of this number, in the order of the ids; negative numbers count from the end.
+
+        Raises:
+            IndexError: there are not so many.
+            StoreError: its image is lost.
+        """
+        selection = self._selections[number]
+        pictures = self.pictures(selection.pair_id)
+        return StoredPair(selection, pictures["a"], pictures["b"], pictures["winner"])
+
+    def table(self, name: TableName, columns: Sequence[str] | None = None) -> pa.Table:
+        """One of the three tables, whole or some columns.
+
+        `pairs` has every pair that was asked for, in the order of the ids (of schema 1 without `group`, `split` and `scene_hash`);
+        `scores` every candidate, failed ones included: a row per pair and method, a column per metric; `selections` what was picked
+        for each pair that has a winner.
+
+        Raises:
+            StoreError: its file is gone.
+            SchemaMismatch: its file is another one.
+        """
+        return read_table(self.store.files, TableReference(**self.manifest["tables"][name]), columns)
+
+    def pictures(self, pair_id: str) -> dict[str, Pixels]:
         """The sources `a` and `b` and the `winner` of one pair, uint8 `(H, W)` or `(H, W, 3)`.
 
         Raises:
@@ -74,12 +129,17 @@ class Snapshot:
         array = self._array(IMAGES, pair_id)
         return _read(array), _planes_of(array)
 
-    def candidates(self, pair_id: str) -> dict[str, NDArray[np.uint8]]:
+    def candidates(self, pair_id: str) -> dict[str, Pixels]:
         """Every candidate's picture of one pair by method; empty unless the snapshot was built to keep all."""
         if array_path(CANDIDATES, pair_id) not in self.root:
             return {}
         array = self._array(CANDIDATES, pair_id)
         return unstack(_read(array), _planes_of(array))
+
+    def count_planes(self, pair_id: str) -> tuple[int, int]:
+        """How many planes are kept of a pair's pictures, and of its candidates."""
+        has_candidates = array_path(CANDIDATES, pair_id) in self.root
+        return self._array(IMAGES, pair_id).shape[0], self._array(CANDIDATES, pair_id).shape[0] if has_candidates else 0
 
     def winner_of(self, pair_id: str) -> str:
         """The method whose candidate was selected for a pair."""
@@ -95,15 +155,16 @@ class Snapshot:
         """The sha256 of a pair's planes as they are read now."""
         return hash_bytes(_read(self._array(IMAGES, pair_id)).tobytes())
 
-    def cube(self) -> "xr.Dataset":
+    def to_xarray(self) -> "xr.Dataset":
         """All scores as `score(pair, method, metric)`, nan where there is none, with `status` and `seconds` by pair and method.
 
         Pick a method with `.sel({"method": name})`: `.sel(method=name)` is xarray's keyword for how to look up.
         """
-        return make_cube(self.scores())
+        return make_cube(self.table("scores"))
 
-    def _table(self, name: str, columns: Sequence[str] | None) -> pa.Table:
-        return read_table(self.store.files, TableReference(**self.manifest["tables"][name]), columns)
+    @cached_property
+    def _selections(self) -> list[SelectionRow]:
+        return to_selection_rows(self.table("selections"))
 
     def _array(self, group: str, pair_id: str) -> "zarr.Array[Any]":
         try:
@@ -115,29 +176,15 @@ class Snapshot:
         return array
 
 
-def open_snapshot(address: str, name: str = MAIN) -> Snapshot:
-    """Open a snapshot by tag, branch or id, read-only.
-
-    Raises:
-        StoreError: no store at this address.
-        SnapshotNotFound: nothing under this name.
-    """
-    store = open_store(address)
-    return read_snapshot(store, find_snapshot(store, name))
-
-
-def read_snapshot(store: Store, snapshot_id: str) -> Snapshot:
-    """A snapshot of an open store by its id."""
-    session = store.repository.readonly_session(snapshot_id=snapshot_id)
-    root = zarr.open_group(session.store, mode="r")
+def _read_manifest(root: zarr.Group, name: str) -> Mapping[str, Any]:
     manifest = root.attrs.get(MANIFEST)
     if not isinstance(manifest, dict):
-        raise StoreError(f"commit {snapshot_id} in {store.address} was not made by a build: it has no manifest")
+        raise StoreError(f"commit {name} was not made by a build: it has no manifest")
     found = manifest.get("schema_version", READABLE[-1])
     if found not in READABLE:
-        known = " and ".join(map(str, READABLE))
-        raise SchemaMismatch(f"snapshot {snapshot_id} has schema {found}, this release reads {known}; use the release that made it")
-    return Snapshot(store, snapshot_id, manifest, root)
+        known = f"{', '.join(map(str, READABLE[:-1]))} and {READABLE[-1]}"
+        raise SchemaMismatch(f"snapshot {name} has schema {found}, this release reads {known}; use the release that made it")
+    return manifest
 
 
 def make_cube(scores: pa.Table) -> "xr.Dataset":

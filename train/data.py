@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from storage.errors import FusionPriorError, InputError, StoreError, unknown_name
 from storage.planes import Planes, unstack
-from storage.snapshot import Snapshot, open_snapshot
+from storage.snapshot import Snapshot
 
 Picture = NDArray[np.uint8]
 Luma = Callable[[Picture], Picture]
@@ -133,7 +133,7 @@ class Crops(Dataset[Crop]):
         """
         for what, given, least in (("size of a crop", size, 1), ("seed", seed, 0), ("number of bytes to keep", kept_bytes, 0)):
             _check_least(what, given, least)
-        snapshot = open_snapshot(address, name)
+        snapshot = Snapshot(address, name)
         self.address = address
         self.snapshot_id = snapshot.id  # a branch moves on: what is opened later must be what was listed
         self.pairs = list_pairs(snapshot, split)
@@ -179,7 +179,7 @@ class Crops(Dataset[Crop]):
         """
         if pair_id in self._kept:
             return self._kept[pair_id]
-        self._snapshot = self._snapshot or open_snapshot(self.address, self.snapshot_id)
+        self._snapshot = self._snapshot or Snapshot(self.address, self.snapshot_id)
         found = _read_planes(self._snapshot, pair_id)
         if found[0].nbytes <= self._room:
             self._kept[pair_id] = found
@@ -210,10 +210,10 @@ def list_pairs(snapshot: Snapshot, split: str) -> tuple[ScenePair, ...]:
     Raises:
         InputError: there is none, or the snapshot was made before there were splits.
     """
-    table = snapshot.pairs()
+    table = snapshot.table("pairs")
     if not {"split", "group"} <= set(table.column_names):
         raise InputError(f"snapshot {snapshot.id} has no train, val and test splits; build it again with this release, which adds them")
-    chosen = snapshot.selections(["pair_id", "margin"])
+    chosen = snapshot.table("selections", ["pair_id", "margin"])
     margins = dict(zip(chosen["pair_id"].to_pylist(), chosen["margin"].to_pylist(), strict=True))
     rows = [row for row in table.to_pylist() if row["pair_id"] in margins]
     found = [

@@ -76,6 +76,7 @@ def find_iqa(name: str) -> Metric:
         reference="Chen, Mo 2022, https://github.com/chaofengc/IQA-PyTorch",
         definition=f"{model} of pyiqa {version('pyiqa')}, grey repeated in three channels of [0, 1]{how}",
         needs=(),
+        licence="PolyForm-Noncommercial-1.0.0",
     )
 
 

@@ -21,7 +21,7 @@ from prior.groups import choose_split
 from prior.pictures import read_picture, write_png
 from storage.errors import BuildFailed, InputError, SnapshotNotFound
 from storage.schema import BY_HAND, COPY_OF_SOURCE, FAILED, MISSING, NO_CANDIDATE, OK, PAIRS, QUARANTINED, SPLITS, PairRow, ScoreRow
-from storage.snapshot import Snapshot, open_snapshot
+from storage.snapshot import Snapshot
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows
 
 Ask = Callable[..., Recipe]
@@ -44,7 +44,7 @@ def run(client: Client, store: str) -> Run:
 
 
 def rows_of(outcome: Outcome) -> list[ScoreRow]:
-    return to_score_rows(outcome.snapshot.scores())
+    return to_score_rows(outcome.snapshot.table("scores"))
 
 
 def read_all_bytes(folder: str) -> dict[str, bytes]:
@@ -53,11 +53,13 @@ def read_all_bytes(folder: str) -> dict[str, bytes]:
 
 def read_content(snapshot: Snapshot) -> tuple[object, ...]:
     """Everything in a snapshot but how long it took."""
-    scores = [(row.pair_id, row.method, row.status, row.reason, row.content_key, row.scores) for row in to_score_rows(snapshot.scores())]
-    selections = to_selection_rows(snapshot.selections())
+    scores = [
+        (row.pair_id, row.method, row.status, row.reason, row.content_key, row.scores) for row in to_score_rows(snapshot.table("scores"))
+    ]
+    selections = to_selection_rows(snapshot.table("selections"))
     images = [snapshot.image_hash(row.pair_id) for row in selections]
     manifest = {name: value for name, value in snapshot.manifest.items() if name != "tables"}
-    return repr(snapshot.pairs().to_pylist()), repr(scores), selections, images, manifest
+    return repr(snapshot.table("pairs").to_pylist()), repr(scores), selections, images, manifest
 
 
 # What a snapshot holds.
@@ -65,11 +67,11 @@ def read_content(snapshot: Snapshot) -> tuple[object, ...]:
 
 def test_keeps_every_score_and_the_best_picture(run: Run, ask: Ask) -> None:
     outcome = run(ask(), tag="v1")
-    snapshot = open_snapshot(outcome.snapshot.store.address, "v1")
-    rows = to_score_rows(snapshot.scores())
+    snapshot = Snapshot(outcome.snapshot.store.address, "v1")
+    rows = to_score_rows(snapshot.table("scores"))
     assert outcome.made and snapshot.id == outcome.snapshot.id
     assert [(row.pair_id, row.method) for row in rows] == [(f"p0{n}", m) for n in range(3) for m in ("average", "maximum", "tif")]
-    for selection in to_selection_rows(snapshot.selections()):
+    for selection in to_selection_rows(snapshot.table("selections")):
         values = {
             row.method: 2 * row.scores["ssim"] + row.scores["vif"] + 3 * row.scores["qabf"]
             for row in rows
@@ -117,7 +119,7 @@ def test_peak_memory_does_not_grow_with_the_number_of_pairs(ask: Ask, make_pairs
 
 def test_builds_the_example_pairs_where_no_source_is_named(run: Run, ask: Ask) -> None:
     outcome = run(ask().model_copy(update={"source": (), "methods": ("average",)}))
-    rows = to_pair_rows(outcome.snapshot.pairs())
+    rows = to_pair_rows(outcome.snapshot.table("pairs"))
     assert len(rows) >= 24 and {row.status for row in rows} == {OK}
     assert {row.task for row in rows} == {"infrared-visible", "medical", "multi-focus", "multi-exposure"}
     assert {row.split for row in rows} == set(SPLITS)
@@ -133,7 +135,7 @@ def test_same_build_again_writes_nothing_and_can_still_be_tagged(run: Run, ask: 
     assert not again.made and again.snapshot.id == first.snapshot.id
     assert read_all_bytes(store) == before
     assert run(ask(), tag="late").snapshot.id == first.snapshot.id
-    assert open_snapshot(store, "late").id == first.snapshot.id
+    assert Snapshot(store, "late").id == first.snapshot.id
 
 
 def test_one_method_more_runs_that_method_alone(run: Run, ask: Ask, tmp_path: Path) -> None:
@@ -164,11 +166,11 @@ def test_another_criterion_selects_from_the_kept_scores(run: Run, ask: Ask, tmp_
     log = tmp_path / "log"
     fields: dict[str, Any] = {"methods": ["counted", "maximum"], "parameters": {"counted": {"log": str(log)}}}
     first = run(ask(**fields, criterion="0*ssim"))  # a tie: the first name wins
-    assert {row.method for row in to_selection_rows(first.snapshot.selections())} == {"counted"}
+    assert {row.method for row in to_selection_rows(first.snapshot.table("selections"))} == {"counted"}
     second = run(ask(**fields, criterion="-ssim_a"))
     third = run(ask(**fields, criterion="0*ssim"))
     assert third.snapshot.id not in (first.snapshot.id, second.snapshot.id)
-    changed = {row.pair_id for row in to_selection_rows(second.snapshot.selections()) if row.method != "counted"}
+    changed = {row.pair_id for row in to_selection_rows(second.snapshot.table("selections")) if row.method != "counted"}
     assert changed, "the second criterion must pick others for this test to mean anything"
     assert len(log.read_text().splitlines()) == 3 + len(changed), "only pictures that are needed again are made again"
     assert read_content(third.snapshot)[:4] == read_content(first.snapshot)[:4]
@@ -179,7 +181,7 @@ def test_a_pair_that_is_gone_leaves_the_next_snapshot_only(run: Run, ask: Ask, t
     first = run(ask())
     (tmp_path / "ir" / "p01.png").unlink()
     second = run(ask())
-    assert [row.pair_id for row in to_pair_rows(second.snapshot.pairs())] == ["p00", "p02"]
+    assert [row.pair_id for row in to_pair_rows(second.snapshot.table("pairs"))] == ["p00", "p02"]
     with pytest.raises(InputError, match="p01"):
         second.snapshot.pictures("p01")
     assert first.snapshot.pictures("p01")
@@ -199,7 +201,7 @@ def test_keeps_every_candidate_on_request(run: Run, ask: Ask) -> None:
 
 
 def pairs_of(outcome: Outcome) -> dict[str, PairRow]:
-    return {row.pair_id: row for row in to_pair_rows(outcome.snapshot.pairs())}
+    return {row.pair_id: row for row in to_pair_rows(outcome.snapshot.table("pairs"))}
 
 
 def place_of(outcome: Outcome) -> dict[str, tuple[str, str]]:
@@ -270,9 +272,9 @@ def test_a_store_of_the_first_schema_is_built_upon(run: Run, ask: Ask, store: st
             patch.setattr(f"{module}.PAIRS", old)
             patch.setattr(f"{module}.SCHEMA_VERSION", 1)
         first = run(ask())
-    assert open_snapshot(store).manifest["schema_version"] == 1 and "split" not in first.snapshot.pairs().column_names
+    assert Snapshot(store).manifest["schema_version"] == 1 and "split" not in first.snapshot.table("pairs").column_names
     second = run(ask())
-    assert second.made and second.snapshot.manifest["schema_version"] == 2
+    assert second.made and second.snapshot.manifest["schema_version"] == 3
     assert {row.split for row in pairs_of(second).values()} <= set(SPLITS)
     assert [row.seconds for row in rows_of(first)] == [row.seconds for row in rows_of(second)], "nothing was scored again"
     assert not run(ask()).made
@@ -288,7 +290,7 @@ def test_a_method_that_fails_is_a_row_with_its_reason(run: Run, ask: Ask) -> Non
         assert (row.status, row.reason) == ((FAILED, wrong[row.method]) if row.method in wrong else (OK, ""))
         assert row.status == OK or (row.pair_id in row.message and row.method in row.message)
     assert "no light at all" in next(row.message for row in rows_of(outcome) if row.method == "raises")
-    assert {row.method for row in to_selection_rows(outcome.snapshot.selections())} == {"average"}
+    assert {row.method for row in to_selection_rows(outcome.snapshot.table("selections"))} == {"average"}
     again = run(ask(methods=["average", *wrong], max_failures=0.9))
     assert not again.made, "failures are kept, not tried again on every build"
 
@@ -323,7 +325,7 @@ def test_too_many_failures_commit_nothing_and_lose_nothing(run: Run, ask: Ask, s
     with pytest.raises(BuildFailed, match=r"6 of 9 live candidates failed \(raised 3, wrong_output 3\), more than max_failures = 50%"):
         run(ask(**fields))
     with pytest.raises(SnapshotNotFound):
-        open_snapshot(store)
+        Snapshot(store)
     assert run(ask(**fields, max_failures=0.7)).made
     assert len(log.read_text().splitlines()) == 3
 
@@ -338,16 +340,16 @@ def test_failed_candidates_are_tried_again_on_request(run: Run, ask: Ask, tmp_pa
 
 def test_a_pair_without_a_candidate_stands_in_the_table(run: Run, ask: Ask) -> None:
     outcome = run(ask(methods=["raises"], max_failures=1))
-    assert {(row.status, row.reason) for row in to_pair_rows(outcome.snapshot.pairs())} == {(NO_CANDIDATE, "no_candidate")}
-    assert outcome.snapshot.selections().num_rows == 0 and outcome.snapshot.scores().num_rows == 3
+    assert {(row.status, row.reason) for row in to_pair_rows(outcome.snapshot.table("pairs"))} == {(NO_CANDIDATE, "no_candidate")}
+    assert outcome.snapshot.table("selections").num_rows == 0 and outcome.snapshot.table("scores").num_rows == 3
 
 
 def test_a_build_whose_pairs_are_all_set_aside_still_tells_why(run: Run, ask: Ask, tmp_path: Path) -> None:
     for path in (tmp_path / "vis").iterdir():
         path.write_bytes(b"\x89PNG\r\n\x1a\n not quite")
     outcome = run(ask())
-    rows = to_pair_rows(outcome.snapshot.pairs())
-    assert {(row.status, row.reason) for row in rows} == {(QUARANTINED, "unreadable")} and outcome.snapshot.scores().num_rows == 0
+    rows = to_pair_rows(outcome.snapshot.table("pairs"))
+    assert {(row.status, row.reason) for row in rows} == {(QUARANTINED, "unreadable")} and outcome.snapshot.table("scores").num_rows == 0
     assert len(summarise(outcome.snapshot).set_aside) == 3
 
 
@@ -383,12 +385,12 @@ def test_published_results_join_as_candidates(run: Run, ask: Ask, published: Pat
         ("p01", "published:odd"): (FAILED, "wrong_size", ()),
         ("p02", "published:odd"): (OK, "", (COPY_OF_SOURCE,)),
     }
-    assert {row.method for row in to_selection_rows(outcome.snapshot.selections())} == {"published:good"}
+    assert {row.method for row in to_selection_rows(outcome.snapshot.table("selections"))} == {"published:good"}
 
 
 def test_a_copy_of_a_source_wins_only_where_the_recipe_says_so(run: Run, ask: Ask, published: Path) -> None:
     outcome = run(ask(published=published, methods=["copies_a"], criterion="ssim_b", allow_copies=True))
-    winners = {row.pair_id: (row.method, row.flags) for row in to_selection_rows(outcome.snapshot.selections())}
+    winners = {row.pair_id: (row.method, row.flags) for row in to_selection_rows(outcome.snapshot.table("selections"))}
     assert winners["p02"] == ("published:odd", (COPY_OF_SOURCE,))
     assert all(COPY_OF_SOURCE in row.flags for row in rows_of(outcome) if row.method == "copies_a")
 
@@ -420,13 +422,17 @@ def test_a_result_of_another_pair_is_named(run: Run, ask: Ask, published: Path) 
 
 def test_excluded_pairs_stand_in_the_table(run: Run, ask: Ask) -> None:
     outcome = run(ask(exclude=["p01", "nobody"]))
-    assert [(row.pair_id, row.status) for row in to_pair_rows(outcome.snapshot.pairs())] == [("p00", OK), ("p01", "excluded"), ("p02", OK)]
+    assert [(row.pair_id, row.status) for row in to_pair_rows(outcome.snapshot.table("pairs"))] == [
+        ("p00", OK),
+        ("p01", "excluded"),
+        ("p02", OK),
+    ]
 
 
 def test_a_winner_set_by_hand_wins_with_its_reason(run: Run, ask: Ask) -> None:
     by_hand = {"p00": {"method": "average", "reason": "no halo"}, "p01": {"method": "raises", "reason": "cannot be"}}
     outcome = run(ask(methods=["average", "maximum", "tif", "raises"], winners=by_hand))
-    first, second, third = to_selection_rows(outcome.snapshot.selections())
+    first, second, third = to_selection_rows(outcome.snapshot.table("selections"))
     assert (first.method, first.flags, first.note) == ("average", (BY_HAND,), "no halo") and first.margin < 0
     assert second.method != "raises" and BY_HAND not in second.flags and third.note == ""
 
@@ -451,8 +457,8 @@ def test_more_metrics_are_stored_beside_the_standard_ones(run: Run, ask: Ask) ->
 
 def test_the_cube_has_a_number_for_every_pair_method_and_metric(run: Run, ask: Ask) -> None:
     snapshot = run(ask()).snapshot
-    cube = snapshot.cube()
-    row = to_score_rows(snapshot.scores())[4]
+    cube = snapshot.to_xarray()
+    row = to_score_rows(snapshot.table("scores"))[4]
     assert dict(cube.sizes) == {"pair": 3, "method": 3, "metric": 8}
     assert float(cube.score.sel({"pair": row.pair_id, "method": row.method, "metric": "vif"})) == row.scores["vif"]
 
@@ -463,4 +469,4 @@ def test_misregistered_pairs_are_set_aside_only_on_request(run: Run, ask: Ask, t
         write_png(path, np.roll(a, 9, axis=1))
     assert summarise(run(ask()).snapshot).misregistered == ("p00", "p01", "p02")
     strict = run(ask(max_shift=6.0)).snapshot
-    assert {row.reason for row in to_pair_rows(strict.pairs())} == {"shifted"}
+    assert {row.reason for row in to_pair_rows(strict.table("pairs"))} == {"shifted"}

@@ -19,7 +19,7 @@ from flows.cluster import run_all
 from flows.logs import PACKAGES
 from flows.recipe import Recipe
 from flows.work import PairTask
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 from storage.tables import to_selection_rows
 
 pytestmark = pytest.mark.filterwarnings("default")  # Prefect's server has its own
@@ -56,10 +56,10 @@ def test_flow_makes_the_snapshot_and_leaves_artifacts(
     folders = make_pairs(3)
     scheduler = client.scheduler.address
     snapshot_id = build_prior(**folders, methods=["average", "tif"], store=str(tmp_path / "s"), tag="v1", scheduler=scheduler)
-    flow_made = open_snapshot(str(tmp_path / "s"), "v1")
+    flow_made = Snapshot(str(tmp_path / "s"), "v1")
     plainly_made = build(ask(methods=["average", "tif"]), str(tmp_path / "plain"), client).snapshot
     assert flow_made.id == snapshot_id
-    assert to_selection_rows(flow_made.selections()) == to_selection_rows(plainly_made.selections())
+    assert to_selection_rows(flow_made.table("selections")) == to_selection_rows(plainly_made.table("selections"))
     artifacts = find_artifacts(snapshot_id)
     phases = {"build-prior-inspecting-pairs", "build-prior-evaluating-pairs"}
     assert set(artifacts) == phases | {"build-prior-wins", "build-prior-summary"}
@@ -115,7 +115,7 @@ def test_a_batch_that_fails_is_retried_alone(
     monkeypatch.setattr(module, "run_all", fail_first_time)
     build_prior(**make_pairs(3), methods=["average"], store=str(tmp_path / "s"), scheduler=client.scheduler.address)
     assert sorted(handed_out) == ["p00", "p01", "p01", "p02"]
-    assert open_snapshot(str(tmp_path / "s")).selections().num_rows == 3
+    assert Snapshot(str(tmp_path / "s")).table("selections").num_rows == 3
 
 
 def test_a_long_build_is_cut_into_twenty_batches() -> None:

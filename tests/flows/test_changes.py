@@ -8,7 +8,7 @@ import pytest
 
 from flows.changes import Changes, compare_winners
 from storage.schema import SELECTIONS, SelectionRow
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 from storage.tables import to_table
 
 
@@ -18,7 +18,8 @@ class Selected:
 
     rows: Sequence[SelectionRow]
 
-    def selections(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        assert name == "selections"
         return to_table(self.rows, SELECTIONS).select(columns or SELECTIONS.names)
 
 
@@ -68,7 +69,7 @@ def test_a_share_is_of_all_pairs_that_have_a_winner_in_either() -> None:
 
 
 def test_a_built_snapshot_equals_itself_and_is_all_new_beside_nothing(split_store: str) -> None:
-    snapshot = open_snapshot(split_store)
-    assert compare_winners(snapshot, open_snapshot(split_store, "v1")) == Changes(0, 0, 0, 6)
+    snapshot = Snapshot(split_store)
+    assert compare_winners(snapshot, Snapshot(split_store, "v1")) == Changes(0, 0, 0, 6)
     assert compare_winners(None, snapshot) == Changes(6, 0, 0, 6)
-    assert all(image for _, image in (row.values() for row in snapshot.selections(["method", "image_hash"]).to_pylist()))
+    assert all(image for _, image in (row.values() for row in snapshot.table("selections", ["method", "image_hash"]).to_pylist()))

@@ -21,7 +21,7 @@ from flows.cluster import Tls, make_tls, open_client
 from flows.recipe import Recipe, make_recipe
 from flows.workers import check_workers
 from storage.errors import InputError
-from storage.snapshot import Snapshot, open_snapshot
+from storage.snapshot import Snapshot
 from storage.tables import to_score_rows, to_selection_rows
 
 ROOT, HERE = Path(__file__).resolve().parents[2], Path(__file__).parent
@@ -109,8 +109,8 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 
 def read_rows(snapshot: Snapshot) -> tuple[str, str]:
     """The selections and all scores, but for how long they took."""
-    rows = [replace(row, seconds=0.0, judge_seconds=0.0) for row in to_score_rows(snapshot.scores())]
-    return repr(to_selection_rows(snapshot.selections())), repr(rows)
+    rows = [replace(row, seconds=0.0, judge_seconds=0.0) for row in to_score_rows(snapshot.table("scores"))]
+    return repr(to_selection_rows(snapshot.table("selections"))), repr(rows)
 
 
 def teach(client: Client, workers: int) -> None:
@@ -145,9 +145,9 @@ def test_two_machines_make_what_one_makes(
         check_workers(opened, [Path(folders["a"]), Path(folders["b"])])
         pids = opened.run(os.getpid)
         there = build(recipe, "there", opened).snapshot
-    assert read_rows(there) == read_rows(here) and there.selections().num_rows == 8
+    assert read_rows(there) == read_rows(here) and there.table("selections").num_rows == 8
     assert set(read_lines(log)) == set(map(str, pids.values())), "both did pairs"
-    assert open_snapshot(str(tmp_path / "there")).id == there.id, "the store lies where the caller said, not where a worker runs"
+    assert Snapshot(str(tmp_path / "there")).id == there.id, "the store lies where the caller said, not where a worker runs"
     assert [list(folder.iterdir()) for folder in machines.folders] == [[], [], []]
 
 
@@ -174,7 +174,7 @@ def test_a_machine_that_is_lost_costs_its_last_pair_alone(
         snapshot = build(ask_counted(ask, log, 0.4), str(tmp_path / "store"), opened).snapshot
         watcher.join()
     assert len(ended) > 1 and wait_until(lambda: not any(map(is_alive, ended)), 10)
-    assert snapshot.selections().num_rows == 6 and all(row.status == "ok" for row in to_score_rows(snapshot.scores()))
+    assert snapshot.table("selections").num_rows == 6 and all(row.status == "ok" for row in to_score_rows(snapshot.table("scores")))
     calls = [line in map(str, ended) for line in read_lines(log)]
     assert (calls.count(True), calls.count(False)) == (1, 6), "its one call was lost; the other machine did all pairs"
 
@@ -188,7 +188,7 @@ def test_a_method_that_hangs_elsewhere_times_out_and_its_worker_comes_back(
     with open_client(scheduler=scheduler) as opened:
         teach(opened, 1)
         before = opened.run(os.getpid)
-        rows = to_score_rows(build(recipe, str(tmp_path / "store"), opened).snapshot.scores())
+        rows = to_score_rows(build(recipe, str(tmp_path / "store"), opened).snapshot.table("scores"))
         assert wait_until(lambda: opened.scheduler_info(n_workers=-1)["workers"])
         after = opened.run(os.getpid)
     assert [(row.method, row.reason) for row in rows] == [("average", ""), ("hangs", "timeout")]

@@ -18,7 +18,7 @@ from flows.build import build
 from flows.recipe import Recipe
 from prior.pictures import read_picture, write_png
 from storage.errors import SnapshotNotFound, StoreError
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 from storage.tables import to_score_rows
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def test_build_with_the_flow_ends_with_the_id_alone_on_stdout(
     arguments = ("build", "--a", folders["a"], "--b", folders["b"], "--methods", "average,tif", "--store", tmp_path / "s", "--tag", "v1")
     code, out, err = call(environment, *arguments)
     assert code == 0, err
-    assert out.strip() == open_snapshot(str(tmp_path / "s"), "v1").id
+    assert out.strip() == Snapshot(str(tmp_path / "s"), "v1").id
     assert "Wins by diff-if" in err and "3 of 3 pairs have a winner" in err and "Traceback" not in err
     again = call(environment, *arguments, "--engine", "plain")
     assert again[:2] == (0, out) and "nothing to do" in again[2]
@@ -113,12 +113,12 @@ def test_winners_tells_how_many_would_be_others_under_balanced(environment: dict
 
 
 def test_score_of_the_exported_winner_is_the_score_in_the_table(environment: dict[str, str], store: str, tmp_path: Path) -> None:
-    snapshot = open_snapshot(store)
+    snapshot = Snapshot(store)
     paths = {name: tmp_path / f"{name}.png" for name in ("a", "b", "winner")}
     for name, picture in snapshot.pictures("p00").items():
         write_png(paths[name], picture)
     code, out, _ = call(environment, "score", *paths.values(), "--format", "json")
-    winner = next(row for row in to_score_rows(snapshot.scores()) if (row.pair_id, row.method) == ("p00", snapshot.winner_of("p00")))
+    winner = next(row for row in to_score_rows(snapshot.table("scores")) if (row.pair_id, row.method) == ("p00", snapshot.winner_of("p00")))
     assert code == 0 and json.loads(out) == {"scores": winner.scores}
 
 
@@ -251,11 +251,11 @@ def test_a_build_that_was_ended_goes_on_with_what_is_missing(
         assert process.returncode == 130 and "run the same command again to resume" in err and "Traceback" not in err
     assert wait_until_gone(children) == [], "no worker outlives its build"
     with pytest.raises((SnapshotNotFound, StoreError)):
-        open_snapshot(store)
+        Snapshot(store)
     calls = len(log.read_text().splitlines())
     code, out, err = call(environment, *arguments)
     assert code == 0, err
-    assert out.strip() == open_snapshot(store).id and open_snapshot(store).selections().num_rows == 8
+    assert out.strip() == Snapshot(store).id and Snapshot(store).table("selections").num_rows == 8
     finished = calls - 2  # each of the two workers was in one pair, or just between two
     assert len(log.read_text().splitlines()) <= calls + 8 - finished + 1 < calls + 8, "finished pairs are not done again"
     assert not list((tmp_path / "s" / "journal").glob("*"))

@@ -37,7 +37,7 @@ from flows.summary import Failures, summarise
 from flows.train_student import TrainRequest
 from storage.errors import StoreError
 from storage.schema import FIRST, KEPT, PROMOTED, ModelRow
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 from train.checkpoint import read_checkpoint
 from train.evaluate import CHAMPION, Difference, Interval, Standing, Verdict
 
@@ -242,7 +242,7 @@ def test_failures_are_a_table_where_there_are_any(left: dict[str, Any]) -> None:
 
 
 def test_a_build_is_a_table_of_wins_and_a_summary(left: dict[str, Any], split_store: str) -> None:
-    summary = summarise(open_snapshot(split_store))
+    summary = summarise(Snapshot(split_store))
     leave_build(summary, True, "v1")
     wins = left["build-prior-wins"]
     assert {row["method"] for row in wins} == {"average", "maximum"} and sum(row["wins"] for row in wins) == 6
@@ -253,7 +253,7 @@ def test_a_build_is_a_table_of_wins_and_a_summary(left: dict[str, Any], split_st
 
 def test_only_so_many_pairs_that_were_set_aside_are_named(split_store: str) -> None:
     aside = tuple((f"x{number:03d}", "flat", f"x{number:03d} is flat") for number in range(LISTED + 9))
-    told = write_markdown(replace(summarise(open_snapshot(split_store)), set_aside=aside), True, "")
+    told = write_markdown(replace(summarise(Snapshot(split_store)), set_aside=aside), True, "")
     assert told.count(" is flat") == LISTED and f"{LISTED + 9} pairs were set aside" in told
 
 
@@ -335,7 +335,7 @@ def emitted(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def test_a_new_snapshot_is_told_with_what_changed(split_store: str, emitted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(split_store).parent)
-    snapshot = open_snapshot("store")  # told as a whole address, for whoever runs elsewhere
+    snapshot = Snapshot("store")  # told as a whole address, for whoever runs elsewhere
     announce_snapshot(Outcome(snapshot, made=True, before=None), "v1")
     announce_snapshot(Outcome(snapshot, made=True, before=snapshot), "")
     resource = {"prefect.resource.id": f"fusion-prior.store.{split_store}", "prefect.resource.name": split_store}

@@ -78,7 +78,7 @@ def find_standing(verdict: Verdict, contestant: str) -> Standing:
 
 
 def test_teacher_has_the_values_of_the_snapshot(snapshot: Snapshot, contest: Contest) -> None:
-    kept = {row.pair_id: row.value for row in to_selection_rows(snapshot.selections())}
+    kept = {row.pair_id: row.value for row in to_selection_rows(snapshot.table("selections"))}
     assert contest.marks[TEACHER]["diff-if"].tolist() == [kept[pair_id] for pair_id in GROUPS]
 
 
@@ -267,7 +267,7 @@ def test_contest_without_pairs_or_with_an_unknown_metric_is_refused(snapshot: Sn
 
 
 def test_a_split_of_the_snapshot_is_judged_and_told_pair_by_pair(snapshot: Snapshot) -> None:
-    splits = Counter(snapshot.pairs()["split"].to_pylist())
+    splits = Counter(snapshot.table("pairs")["split"].to_pylist())
     split, count = splits.most_common(1)[0]
     told: list[tuple[str, int, int]] = []
     verdict = judging.judge_student(snapshot, fuse_average, split, metrics=(), report=lambda *one: told.append(one))
@@ -296,7 +296,7 @@ def test_published_winners_of_real_pairs_have_the_values_of_the_snapshot(shared:
             shutil.copy(shared / "data" / "tno" / name / f"{stem}.png", tmp_path / name)
     source = {"a": str(tmp_path / "ir"), "b": str(tmp_path / "vis"), "published": str(tmp_path / "fused")}
     snapshot = build(make_recipe({"source": [source], "methods": ["average"]}), str(tmp_path / "store"), client).snapshot
-    selections = to_selection_rows(snapshot.selections())
+    selections = to_selection_rows(snapshot.table("selections"))
     contest = prepare_contest(snapshot, {row.pair_id: row.pair_id for row in selections}, metrics=())
     assert contest.marks[TEACHER]["diff-if"].tolist() == [row.value for row in selections]
     assert contest.best["diff-if"].startswith("best single: published:")

@@ -29,7 +29,7 @@ from flows import prepare_server
 from storage.errors import SnapshotNotFound
 from storage.models import read_models
 from storage.repository import open_store
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 
 pytestmark = pytest.mark.slow
 
@@ -275,7 +275,7 @@ def build_and_retrain(operation: Operation, scenes: dict[str, str]) -> str:
     store, recipe = str(operation.folder / "store"), write_recipe(operation.folder / "r.toml", scenes, ["average", "laplacian_pyramid"])
     status, said = operation.call("deployment", "run", "build-prior", "--watch", "-p", f"store={store}", "-p", f"recipe={recipe}")
     assert status == 0 and "Completed" in said, said
-    snapshot = open_snapshot(store)
+    snapshot = Snapshot(store)
 
     def find_ended() -> dict[str, Any] | None:
         return next((run for run in operation.find_runs("retrain-model") if run["state_type"] in TERMINAL), None)
@@ -332,7 +332,7 @@ def cancel_a_build(operation: Operation, recipe: Path) -> None:
     assert wait_for("a run that ended", lambda: read_state(operation, run, TERMINAL)) == "CANCELLED"
     wait_for("no process of the run any more", lambda: not find_flow_processes(operation))
     with pytest.raises(SnapshotNotFound):
-        open_snapshot(str(operation.folder / "slow"))
+        Snapshot(str(operation.folder / "slow"))
 
 
 def lose_a_worker(operation: Operation, recipe: Path) -> None:
@@ -350,7 +350,7 @@ def lose_a_worker(operation: Operation, recipe: Path) -> None:
     wait_for("the run's being scheduled anew", lambda: read_state(operation, run, ("SCHEDULED",)), 60)
     operation.start("worker", "start", "--pool", "prior-pool")
     assert wait_for("a run that ended", lambda: read_state(operation, run, TERMINAL)) == "COMPLETED"
-    assert open_snapshot(str(operation.folder / "slow")).selections().num_rows == sum(WANTED.values())
+    assert Snapshot(str(operation.folder / "slow")).table("selections").num_rows == sum(WANTED.values())
     assert len(log.read_text().splitlines()) < before + 3 + sum(WANTED.values()), "what was finished is not done again"
     wait_for("a log of the dead run's lock", lambda: "taken over" in read_logs(operation), 30)
 

@@ -29,7 +29,7 @@ from storage.locks import hold_lock
 from storage.models import append_model, find_champion, read_models
 from storage.repository import Draft
 from storage.schema import FIRST, KEPT, PROMOTED, TEST, TRAIN, VAL, ModelRow
-from storage.snapshot import Snapshot, open_snapshot
+from storage.snapshot import Snapshot
 from storage.tables import write_table
 from train import loop
 from train.checkpoint import STUDENT, Checkpoint, find_checkpoints, read_checkpoint, read_student, read_tensors, write_checkpoint
@@ -110,7 +110,7 @@ def read_rows(store: str) -> tuple[ModelRow, ...]:
 
 
 def find_files(store: str) -> Files:
-    return open_snapshot(store).store.files
+    return Snapshot(store).store.files
 
 
 def list_runs(store: str) -> list[str]:
@@ -137,13 +137,16 @@ def change_student(trained: Path, folder: Path, change: Callable[[dict[str, torc
 
 def publish_again(store: str, **changes: Change) -> str:
     """Commit the newest snapshot once more with other rows in its tables; the new one's id."""
-    newest = open_snapshot(store)
+    newest = Snapshot(store)
     tables: dict[str, Any] = dict(newest.manifest["tables"])
     for name, change in changes.items():
-        table = getattr(newest, name)()
+        table = newest.table(name)
         rows = [change(row) for row in table.to_pylist()]
         tables[name] = write_table(newest.store.files, name, pa.Table.from_pylist(rows, schema=table.schema)).to_json()
-    return Draft(newest.store, newest.id).commit("for tests", {**newest.manifest, "tables": tables}, {})
+    with Draft(newest.store, newest.id) as draft:
+        snapshot_id = draft.commit("for tests", {**newest.manifest, "tables": tables}, {})
+        draft.publish()
+    return snapshot_id
 
 
 def replace_winners(*pair_ids: str) -> Change:
@@ -157,7 +160,7 @@ def move(splits: Mapping[str, str]) -> Change:
 
 
 def list_pairs(store: str, split: str) -> list[str]:
-    return list(find_split(open_snapshot(store), split))
+    return list(find_split(Snapshot(store), split))
 
 
 # The whole way.
@@ -167,7 +170,7 @@ def test_the_first_student_is_champion_and_the_next_is_trained_on_from_it(store:
     told: list[tuple[str, int, int]] = []
     first = retrain(ask(store, **SIZES, mix="prior-only"), lambda *progress: told.append(progress))
     assert first.promoted and first.row is not None and first.verdict is not None
-    snapshot, row = open_snapshot(store), first.row
+    snapshot, row = Snapshot(store), first.row
     assert (row.number, row.decision, row.champion, row.previous) == (1, FIRST, row.challenger, "")
     assert (row.challenger_snapshot, row.champion_snapshot, row.judged_snapshot) == (snapshot.id, "", snapshot.id)
     assert (row.split, row.pairs, row.groups, row.criterion) == (TEST, 2, 2, "balanced")
@@ -219,7 +222,7 @@ def test_one_scene_proves_nothing(store: str, trained: Path, tmp_path: Path) -> 
         weights["refiner.out.bias"] += 1.0
 
     publish_again(store, pairs=move({list_pairs(store, TEST)[0]: VAL}))
-    old = promote(store, change_student(trained, tmp_path / "old", spoil, snapshot_id=open_snapshot(store).id))
+    old = promote(store, change_student(trained, tmp_path / "old", spoil, snapshot_id=Snapshot(store).id))
     row = retrain(ask(store, preset="small", **SIZES)).row
     assert row is not None and (row.decision, row.champion, row.pairs) == (KEPT, old, 1)
     assert row.difference > 0 and math.isnan(row.low) and math.isnan(row.high)
@@ -239,14 +242,14 @@ def test_a_challenger_begins_with_the_champion_and_draws_other_crops(
     assert [one.first for one in taught] == [None, folder, folder]
     assert [one.seed for one in taught] == [1, 2, 7]
     assert [one.steps for one in taught] == [2, None, None] and [one.preset for one in taught] == [None, None, "tiny"]
-    assert all(one.resume and one.snapshot == open_snapshot(store).id for one in taught)
+    assert all(one.resume and one.snapshot == Snapshot(store).id for one in taught)
     assert len({one.out for one in taught}) == 3 and {one.out.parent for one in taught} == {Path(store).parent / "runs"}
 
 
 def test_after_a_rollback_the_champion_in_force_is_trained_on_from(
     store: str, taught: list[TrainRequest], judged: Callable[..., None]
 ) -> None:
-    older = open_snapshot(store).id
+    older = Snapshot(store).id
     retrain(ask(store))
     first = find_champion(read_rows(store))
     publish_again(store, selections=replace_winners(*list_pairs(store, TRAIN)))
@@ -357,7 +360,7 @@ def test_a_first_student_without_a_value_is_no_champion(store: str, taught: list
 
 
 def test_a_row_tells_on_which_snapshots(store: str, taught: list[TrainRequest], judged: Callable[..., None]) -> None:
-    older = open_snapshot(store).id
+    older = Snapshot(store).id
     retrain(ask(store))
     newer = publish_again(store, selections=replace_winners(*list_pairs(store, TRAIN)))
     judged(BETTER)
@@ -454,10 +457,10 @@ def test_pairs_that_any_student_was_trained_on_are_left_out(
     retrain(ask(store))
     publish_again(store, pairs=move({seen_by_a_loser: TRAIN}))
     judged(WORSE)
-    assert list(find_held_out(open_snapshot(store), read_rows(store))) == [unseen]
+    assert list(find_held_out(Snapshot(store), read_rows(store))) == [unseen]
     retrain(ask(store))
     publish_again(store, pairs=move(dict.fromkeys((seen, picked_on, seen_by_a_loser), TEST)))
-    newest = open_snapshot(store)
+    newest = Snapshot(store)
     assert list_pairs(store, TEST) == sorted([seen, picked_on, seen_by_a_loser, unseen])
     assert "are left out" not in caplog.text
     assert list(find_held_out(newest, read_rows(store))) == [unseen]
@@ -471,9 +474,9 @@ def test_a_seen_picture_or_scene_under_another_name_is_left_out(
 ) -> None:
     retrain(ask(store))
     seen, (alike, unseen) = list_pairs(store, TRAIN)[0], list_pairs(store, TEST)
-    known = {row["pair_id"]: row[column] for row in open_snapshot(store).pairs().to_pylist()}
+    known = {row["pair_id"]: row[column] for row in Snapshot(store).table("pairs").to_pylist()}
     publish_again(store, pairs=lambda row: row | ({column: known[seen]} if row["pair_id"] == alike else {}))
-    assert list(find_held_out(open_snapshot(store), read_rows(store))) == [unseen]
+    assert list(find_held_out(Snapshot(store), read_rows(store))) == [unseen]
 
 
 def test_both_are_judged_on_what_neither_has_seen(store: str, trained: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_build_with_a_student_has_its_candidates(
     block = make_pairs(2, colour=True)
     recipe = make_recipe({"source": [block], "methods": ["average", name], "parameters": {name: {"steps": 1}}, "keep": "all"})
     snapshot = build(recipe, str(tmp_path / "store"), client).snapshot
-    rows = {(row.pair_id, row.method): row for row in to_score_rows(snapshot.scores())}
+    rows = {(row.pair_id, row.method): row for row in to_score_rows(snapshot.table("scores"))}
     found = find_method(name)
     assert {(row.status, row.version) for (_, method), row in rows.items() if method == name} == {(OK, found.version)}
     assert len(rows) == 4 and snapshot.manifest["methods"][name]["version"] == found.version

@@ -12,7 +12,7 @@ from flows.recipe import make_recipe
 from flows.summary import Failures, count_failures, name_reasons, summarise
 from storage.errors import BuildFailed
 from storage.schema import FAILED, MISSING, OK, ScoreRow
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 
 
 def fail(method: str, pair_id: str, reason: str, status: str = FAILED) -> ScoreRow:
@@ -52,7 +52,7 @@ def test_reasons_are_named_over_all_methods() -> None:
 
 
 def test_a_summary_of_what_went_well_tells_no_failures(split_store: str) -> None:
-    summary = summarise(open_snapshot(split_store))
+    summary = summarise(Snapshot(split_store))
     assert summary.failed == () and all(one.failed == 0 for one in summary.tallies)
     assert not [sentence for sentence in describe(summary) if "failed" in sentence]
 

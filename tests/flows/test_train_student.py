@@ -25,7 +25,7 @@ from flows.train_student import TrainRequest, choose_settings, prepare_run, trai
 from storage.errors import FusionPriorError, InputError, SchemaMismatch, SnapshotNotFound
 from storage.files import Files, parse_location
 from storage.locks import hold_lock
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 from train import export
 from train.checkpoint import STUDENT, read_best, read_checkpoint, read_tensors
 from train.config import MIXES, PRESETS, find_mix
@@ -70,7 +70,7 @@ def test_train_ends_with_the_checkpoint_alone_on_stdout(split_store: str, tmp_pa
     assert done.exit_code == 0, done.output
     assert done.stdout.strip() == str(out / "step-00000002")
     facts = read_checkpoint(out).facts
-    assert (facts.step, facts.snapshot_id) == (2, open_snapshot(split_store, "v1").id)
+    assert (facts.step, facts.snapshot_id) == (2, Snapshot(split_store, "v1").id)
     assert facts.training.mix == facts.training.last_mix == replace(MIXES["published"], prior=3.0)
     kinds = [(one["kind"], one["step"]) for one in read_reports(out)]
     assert kinds == [("losses", 1), ("losses", 2), ("validation", 2)]
@@ -365,7 +365,7 @@ def test_evaluate_says_when_it_judges_on_another_snapshot(split_store: str, run:
 
 def test_show_tells_what_a_student_is(split_store: str, trained: Path) -> None:
     facts = json.loads(call("model", "show", trained, "--format", "json").stdout)
-    assert (facts["preset"], facts["step"], facts["snapshot"]) == ("tiny", 2, open_snapshot(split_store).id)
+    assert (facts["preset"], facts["step"], facts["snapshot"]) == ("tiny", 2, Snapshot(split_store).id)
     assert facts["value"] == read_checkpoint(trained).facts.value and facts["parameters"] > 100_000 and "prior" in facts["mix"]
     table = call("model", "show", trained)
     assert table.exit_code == 0 and "widths 16 24 32" in table.stdout

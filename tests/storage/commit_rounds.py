@@ -22,7 +22,10 @@ def commit(store: Store, pair_id: str) -> str:
     draft = Draft(store, find_head(store))
     planes = np.full((3, 30, 30), len(pair_id), np.uint8)
     draft.put(IMAGES, pair_id, ImageChange(planes, ["a.grey", "b.grey", "winner.grey"], {"winner": "average"}))
-    return draft.commit(pair_id, {"newest": pair_id}, {})
+    with draft:
+        snapshot_id = draft.commit(pair_id, {"newest": pair_id}, {})
+        draft.publish()
+    return snapshot_id
 
 
 def commit_until_done(store: Store, pair_id: str) -> tuple[str, int]:

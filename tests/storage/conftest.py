@@ -115,7 +115,10 @@ def _publish(store: Store, pair_ids: Sequence[str], seed: int = 0) -> str:
         "selections": write_table(store.files, "selections", to_table([_select(one, seed) for one in pair_ids], SELECTIONS)),
     }
     manifest = {"seed": seed, "tables": {name: reference.to_json() for name, reference in references.items()}}
-    return draft.commit(f"{len(pair_ids)} pairs", manifest, {"pairs": len(pair_ids)})
+    with draft:
+        snapshot_id = draft.commit(f"{len(pair_ids)} pairs", manifest, {"pairs": len(pair_ids)})
+        draft.publish()
+    return snapshot_id
 
 
 def _score(pair_id: str, number: int, seed: int) -> tuple[ScoreRow, ScoreRow]:

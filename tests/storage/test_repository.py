@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import icechunk
 import numpy as np
@@ -32,7 +33,7 @@ from storage.repository import (
     open_store,
     tag_snapshot,
 )
-from storage.snapshot import open_snapshot
+from storage.snapshot import Snapshot
 
 HERE = Path(__file__).parent
 PROCESSES, ROUNDS = 4, 12
@@ -82,7 +83,7 @@ AWKWARD = (
 
 def read(address: str, name: str = MAIN) -> dict[str, dict[str, NDArray[np.uint8]]]:
     """Every pair's pictures in a snapshot, found by what stands in it."""
-    snapshot = open_snapshot(address, name)
+    snapshot = Snapshot(address, name)
     group = snapshot.root[IMAGES]
     assert isinstance(group, zarr.Group)
     return {str(array.attrs["pair_id"]): snapshot.pictures(str(array.attrs["pair_id"])) for array in group.array_values()}
@@ -91,6 +92,14 @@ def read(address: str, name: str = MAIN) -> dict[str, dict[str, NDArray[np.uint8
 def same(one: dict[str, NDArray[np.uint8]], other: dict[str, NDArray[np.uint8]]) -> bool:
     """Whether two pairs have equal pictures."""
     return list(one) == list(other) and all(np.array_equal(one[name], other[name]) for name in one)
+
+
+def commit(draft: Draft, message: str, manifest: dict[str, Any], metadata: dict[str, Any] | None = None) -> str:
+    """Commit a draft and publish it at once; the snapshot's id."""
+    with draft:
+        snapshot_id = draft.commit(message, manifest, metadata or {})
+        draft.publish()
+    return snapshot_id
 
 
 # Opening
@@ -140,18 +149,18 @@ def test_pairs_are_put_replaced_and_deleted(address: str, draw: Draw, put: Put) 
     draft = Draft(store, find_head(store))
     for pair_id in ("kept", "replaced", "deleted"):
         put(draft, pair_id)
-    first = draft.commit("one", {"number": 1}, {"pairs": 3})
+    first = commit(draft, "one", {"number": 1}, {"pairs": 3})
     draft = Draft(store, first)
     put(draft, "replaced", seed=1)
     put(draft, "new")
     draft.delete(IMAGES, "deleted")
     draft.delete(CANDIDATES, "never there")
-    second = draft.commit("two", {"number": 2}, {})
+    second = commit(draft, "two", {"number": 2}, {})
     found = read(address)
     assert sorted(found) == ["kept", "new", "replaced"]
     assert same(found["kept"], draw("kept"))
     assert same(found["replaced"], draw("replaced", 1))
-    assert open_snapshot(address).manifest == {"number": 2}
+    assert Snapshot(address).manifest == {"number": 2}
     assert find_head(store) == second
     history = list(store.repository.ancestry(branch=MAIN))
     assert [(one.id, one.message) for one in history[:2]] == [(second, "two"), (first, "one")]
@@ -163,17 +172,22 @@ def test_a_smaller_picture_replaces_a_larger_one(store: Store) -> None:
         draft = Draft(store, find_head(store))
         planes, names = stack({"a": np.full((size, size), size, np.uint8)})
         draft.put(IMAGES, "p", ImageChange(planes, names, {"size": size}))
-        draft.commit("m", {"size": size}, {})
-    assert open_snapshot(store.address).pictures("p")["a"].tolist() == [[20] * 20] * 20
+        commit(draft, "m", {"size": size}, {})
+    assert Snapshot(store.address).pictures("p")["a"].tolist() == [[20] * 20] * 20
 
 
-def test_nothing_is_visible_before_the_commit(address: str, put: Put) -> None:
+def test_nothing_is_visible_before_it_is_published(address: str, put: Put) -> None:
     store = create_store(address)
     draft = Draft(store, find_head(store))
     put(draft, "first")
     with pytest.raises(SnapshotNotFound):
-        open_snapshot(address)
-    draft.commit("one", {}, {})
+        Snapshot(address)
+    held = draft.commit("one", {}, {})
+    with pytest.raises(SnapshotNotFound):
+        Snapshot(address)
+    assert Snapshot(address, held).pictures("first")
+    draft.publish("v1")
+    assert Snapshot(address).id == Snapshot(address, "v1").id == held
     draft = Draft(store, find_head(store))
     put(draft, "second")
     put(draft, "first", seed=1)
@@ -185,7 +199,7 @@ def test_a_draft_that_is_dropped_leaves_no_trace(store: Store, draw: Draw, put: 
     put(Draft(store, find_head(store)), "dropped")
     draft = Draft(store, find_head(store))
     put(draft, "kept")
-    draft.commit("one", {}, {})
+    commit(draft, "one", {}, {})
     assert same(read(store.address)["kept"], draw("kept"))
     assert list(read(store.address)) == ["kept"]
 
@@ -202,14 +216,14 @@ def test_the_second_of_two_commits_is_refused(address: str, draw: Draw, put: Put
     mine, theirs = Draft(store, find_head(store)), Draft(other, find_head(other))
     put(mine, "mine")
     put(theirs, "theirs")
-    snapshot = theirs.commit("theirs", {"by": "them"}, {})
+    snapshot = commit(theirs, "theirs", {"by": "them"}, {})
     with pytest.raises(CommitConflict, match=r"somebody else committed to .*run the same command again: finished work is kept"):
-        mine.commit("mine", {"by": "me"}, {})
+        commit(mine, "mine", {"by": "me"}, {})
     assert find_head(store) == snapshot
     assert list(read(address)) == ["theirs"]
     mine = Draft(store, find_head(store))
     put(mine, "mine")
-    mine.commit("mine", {"by": "me"}, {})
+    commit(mine, "mine", {"by": "me"}, {})
     assert sorted(read(address)) == ["mine", "theirs"]
 
 
@@ -219,17 +233,18 @@ def test_icechunk_refuses_it_too_when_the_head_moves_at_the_last_moment(address:
     mine, theirs = Draft(store, parent), Draft(store, parent)
     put(mine, "mine")
     put(theirs, "theirs")
-    theirs.commit("theirs", {}, {})
-    monkeypatch.setattr(repository, "find_head", lambda _: parent)
+    commit(theirs, "theirs", {}, {})
+    seen = iter([parent])
+    monkeypatch.setattr(repository, "find_head", lambda store: next(seen, "another"))
     with pytest.raises(CommitConflict):
-        mine.commit("mine", {}, {})
+        commit(mine, "mine", {}, {})
     assert list(read(address)) == ["theirs"]
 
 
 def test_a_commit_without_a_change_is_refused_in_one_line(store: Store) -> None:
-    Draft(store, find_head(store)).commit("one", {"same": 1}, {})
+    commit(Draft(store, find_head(store)), "one", {"same": 1}, {})
     with pytest.raises(StoreError, match="no changes") as caught:
-        Draft(store, find_head(store)).commit("two", {"same": 1}, {})
+        commit(Draft(store, find_head(store)), "two", {"same": 1}, {})
     assert "\n" not in str(caught.value)
 
 
@@ -237,11 +252,34 @@ def test_a_commit_without_a_change_is_refused_in_one_line(store: Store) -> None:
 def test_an_image_that_is_all_zero_is_there_in_full(store: Store, tmp_path: Path, group: str) -> None:
     draft = Draft(store, find_head(store))
     draft.put(group, "black", ImageChange(np.zeros((3, 64, 64), np.uint8), ["a.grey", "b.grey", "winner.grey"], {}))
-    draft.commit("one", {}, {})
-    array = open_snapshot(store.address).root[array_path(group, "black")]
+    commit(draft, "one", {}, {})
+    array = Snapshot(store.address).root[array_path(group, "black")]
     assert isinstance(array, zarr.Array)
     assert array.nchunks_initialized == array.nchunks == (1 if group == IMAGES else 3)
     assert sum(one.stat().st_size for one in (tmp_path / "store" / "repository" / "chunks").iterdir()) == 3 * 64 * 64
+
+
+def test_a_draft_leaves_no_branch(store: Store, put: Put) -> None:
+    with pytest.raises(ZeroDivisionError), Draft(store, find_head(store)) as draft:
+        put(draft, "p")
+        draft.commit("one", {}, {})
+        assert list(store.repository.list_branches()) != [MAIN]
+        1 / 0  # noqa: B018
+    assert list(store.repository.list_branches()) == [MAIN]
+
+
+def test_snapshot_and_tag_appear_together_or_not_at_all(address: str, publish: Publish, put: Put) -> None:
+    store = create_store(address)
+    tag_snapshot(store, "v1", publish(store, ["p"]))
+    newest = find_head(store)
+    with Draft(store, newest) as draft:
+        put(draft, "q")
+        draft.commit("two", {}, {})
+        with pytest.raises(InputError, match="tags never move"):
+            draft.publish("v1")
+        assert find_head(store) == newest
+        draft.publish("v2")
+    assert find_head(store) == find_snapshot(store, "v2") != newest
 
 
 # Names of pairs
@@ -265,7 +303,7 @@ def test_every_id_comes_back_as_it_was(address: str, draw: Draw, put: Put) -> No
     draft = Draft(store, find_head(store))
     for pair_id in AWKWARD:
         put(draft, pair_id)
-    draft.commit("one", {}, {})
+    commit(draft, "one", {}, {})
     found = read(address)
     assert sorted(found) == sorted(AWKWARD)
     assert all(same(found[pair_id], draw(pair_id)) for pair_id in AWKWARD)

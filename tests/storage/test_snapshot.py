@@ -20,7 +20,7 @@ from storage.files import hash_bytes
 from storage.planes import stack
 from storage.repository import IMAGES, Draft, ImageChange, Store, create_store, find_head, tag_snapshot
 from storage.schema import FAILED, OK, PairRow, ScoreRow, scores_schema
-from storage.snapshot import Snapshot, make_cube, open_snapshot
+from storage.snapshot import Snapshot, make_cube
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows, to_table, write_table
 
 PAIRS = ("city/01", "forêt 2", "medical.3")
@@ -28,12 +28,20 @@ Draw = Callable[..., dict[str, NDArray[np.uint8]]]
 Publish = Callable[..., str]
 
 
+def commit(draft: Draft, message: str, manifest: dict[str, Any], metadata: dict[str, Any] | None = None) -> str:
+    """Commit a draft and publish it at once; the snapshot's id."""
+    with draft:
+        snapshot_id = draft.commit(message, manifest, metadata or {})
+        draft.publish()
+    return snapshot_id
+
+
 def read_everything(snapshot: Snapshot) -> dict[str, Any]:
     """All that a snapshot says, as text and lists that compare."""
-    pair_ids = snapshot.pairs()["pair_id"].to_pylist()
+    pair_ids = snapshot.table("pairs")["pair_id"].to_pylist()
     return {
         "manifest": dict(snapshot.manifest),
-        "tables": [repr(table.to_pylist()) for table in (snapshot.pairs(), snapshot.scores(), snapshot.selections())],
+        "tables": [repr(table.to_pylist()) for table in (snapshot.table("pairs"), snapshot.table("scores"), snapshot.table("selections"))],
         "hashes": [snapshot.image_hash(pair_id) for pair_id in pair_ids],
         "pictures": [{name: one.tolist() for name, one in snapshot.pictures(pair_id).items()} for pair_id in pair_ids],
         "candidates": [{name: one.tolist() for name, one in snapshot.candidates(pair_id).items()} for pair_id in pair_ids],
@@ -42,7 +50,7 @@ def read_everything(snapshot: Snapshot) -> dict[str, Any]:
 
 def test_a_snapshot_holds_what_was_committed(address: str, draw: Draw, publish: Publish) -> None:
     store = create_store(address)
-    snapshot = open_snapshot(address, publish(store, PAIRS))
+    snapshot = Snapshot(address, publish(store, PAIRS))
     for pair_id in PAIRS:
         pictures = draw(pair_id)
         found = snapshot.pictures(pair_id)
@@ -52,10 +60,10 @@ def test_a_snapshot_holds_what_was_committed(address: str, draw: Draw, publish: 
         assert snapshot.image_hash(pair_id) == hash_bytes(stack(pictures)[0].tobytes())
         assert snapshot.candidate_keys(pair_id) == [f"average/{pair_id}", f"gff/{pair_id}"]
         assert snapshot.winner_of(pair_id) == "average"
-    assert [row.pair_id for row in to_pair_rows(snapshot.pairs())] == list(PAIRS)
-    assert [(row.method, row.status) for row in to_score_rows(snapshot.scores())] == [("average", OK), ("gff", FAILED)] * 3
-    assert [row.content_key for row in to_selection_rows(snapshot.selections())] == [f"average/{pair_id}" for pair_id in PAIRS]
-    assert snapshot.scores(["method", "ssim"]).column_names == ["method", "ssim"]
+    assert [row.pair_id for row in to_pair_rows(snapshot.table("pairs"))] == list(PAIRS)
+    assert [(row.method, row.status) for row in to_score_rows(snapshot.table("scores"))] == [("average", OK), ("gff", FAILED)] * 3
+    assert [row.content_key for row in to_selection_rows(snapshot.table("selections"))] == [f"average/{pair_id}" for pair_id in PAIRS]
+    assert snapshot.table("scores", ["method", "ssim"]).column_names == ["method", "ssim"]
     assert snapshot.manifest["seed"] == 0
 
 
@@ -63,17 +71,17 @@ def test_an_older_snapshot_stays_as_it_was(address: str, publish: Publish) -> No
     store = create_store(address)
     first = publish(store, PAIRS)
     tag_snapshot(store, "v1", first)
-    held = open_snapshot(address, "v1")
+    held = Snapshot(address, "v1")
     before = read_everything(held)
     publish(store, (*PAIRS, "new"), seed=1)
     assert read_everything(held) == before
-    assert read_everything(open_snapshot(address, "v1")) == before
-    assert read_everything(open_snapshot(address, first)) == before
-    assert read_everything(open_snapshot(address)) != before
+    assert read_everything(Snapshot(address, "v1")) == before
+    assert read_everything(Snapshot(address, first)) == before
+    assert read_everything(Snapshot(address)) != before
 
 
 def test_a_snapshot_cannot_be_written(store: Store, publish: Publish) -> None:
-    snapshot = open_snapshot(store.address, publish(store, PAIRS))
+    snapshot = Snapshot(store.address, publish(store, PAIRS))
     with pytest.raises(icechunk.IcechunkError, match="read-only"):
         snapshot.root.attrs["manifest"] = {}
 
@@ -102,7 +110,7 @@ def test_images_are_read_by_xarray(store: Store, draw: Draw, publish: Publish) -
 
 
 def test_tables_are_read_without_our_code(store: Store, tmp_path: Path, publish: Publish) -> None:
-    manifest = open_snapshot(store.address, publish(store, PAIRS)).manifest
+    manifest = Snapshot(store.address, publish(store, PAIRS)).manifest
     tables = {name: pq.read_table(tmp_path / "store" / one["path"]) for name, one in manifest["tables"].items()}
     assert {name: table.num_rows for name, table in tables.items()} == {"pairs": 3, "scores": 6, "selections": 3}
     assert tables["scores"]["ssim"].to_pylist() == [1, None, 1.125, None, 1.25, None]
@@ -110,7 +118,7 @@ def test_tables_are_read_without_our_code(store: Store, tmp_path: Path, publish:
 
 
 def test_the_cube_holds_every_score(store: Store, publish: Publish) -> None:
-    cube = open_snapshot(store.address, publish(store, PAIRS)).cube()
+    cube = Snapshot(store.address, publish(store, PAIRS)).to_xarray()
     assert cube["score"].dims == ("pair", "method", "metric")
     assert [cube[name].to_numpy().tolist() for name in ("pair", "method", "metric")] == [sorted(PAIRS), ["average", "gff"], ["ssim", "vif"]]
     assert cube["score"].sel({"method": "average", "metric": "ssim"}).to_numpy().tolist() == [1, 1.125, 1.25]
@@ -137,7 +145,7 @@ def test_a_cube_of_nothing_is_empty() -> None:
 
 
 def test_an_unknown_pair_is_told(store: Store, publish: Publish) -> None:
-    snapshot = open_snapshot(store.address, publish(store, PAIRS))
+    snapshot = Snapshot(store.address, publish(store, PAIRS))
     for read in (snapshot.pictures, snapshot.winner_of, snapshot.image_hash):
         with pytest.raises(
             InputError, match=f"snapshot {snapshot.id} holds no image of pair 'city/02'; `fusion-prior pairs` lists every pair"
@@ -148,8 +156,8 @@ def test_an_unknown_pair_is_told(store: Store, publish: Publish) -> None:
 
 
 def test_a_snapshot_without_any_pair_opens(store: Store, publish: Publish) -> None:
-    snapshot = open_snapshot(store.address, publish(store, []))
-    assert snapshot.pairs().num_rows == snapshot.scores().num_rows == snapshot.selections().num_rows == 0
+    snapshot = Snapshot(store.address, publish(store, []))
+    assert snapshot.table("pairs").num_rows == snapshot.table("scores").num_rows == snapshot.table("selections").num_rows == 0
     with pytest.raises(InputError, match="holds no image"):
         snapshot.pictures("p")
 
@@ -157,13 +165,13 @@ def test_a_snapshot_without_any_pair_opens(store: Store, publish: Publish) -> No
 def test_a_folder_that_is_no_store_is_told_how_to_make_one(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no store")
     with pytest.raises(StoreError, match=f"there is no store at {tmp_path}; make one with: fusion-prior build --store {tmp_path}"):
-        open_snapshot(str(tmp_path))
+        Snapshot(str(tmp_path))
 
 
 def test_a_name_that_is_nothing_is_told(store: Store, publish: Publish) -> None:
     publish(store, PAIRS)
     with pytest.raises(SnapshotNotFound, match="no snapshot 'v2'"):
-        open_snapshot(store.address, "v2")
+        Snapshot(store.address, "v2")
 
 
 def test_a_commit_that_no_build_made_is_no_snapshot(store: Store) -> None:
@@ -171,14 +179,14 @@ def test_a_commit_that_no_build_made_is_no_snapshot(store: Store) -> None:
     zarr.open_group(session.store, mode="a").attrs["note"] = "by hand"
     session.commit("by hand")
     with pytest.raises(StoreError, match="was not made by a build: it has no manifest"):
-        open_snapshot(store.address)
+        Snapshot(store.address)
 
 
 def test_a_lost_table_does_not_hide_the_pictures(store: Store, draw: Draw, publish: Publish) -> None:
-    snapshot = open_snapshot(store.address, publish(store, PAIRS))
+    snapshot = Snapshot(store.address, publish(store, PAIRS))
     store.files.write(snapshot.manifest["tables"]["scores"]["path"], b"rubbish")
     with pytest.raises(SchemaMismatch, match="restore the file from a backup"):
-        snapshot.scores()
+        snapshot.table("scores")
     assert np.array_equal(snapshot.pictures(PAIRS[0])["a"], draw(PAIRS[0])["a"])
 
 
@@ -186,18 +194,18 @@ def test_a_lost_table_does_not_hide_the_pictures(store: Store, draw: Draw, publi
 def test_a_damaged_chunk_is_never_read_as_black(store: Store, tmp_path: Path, damage: Callable[[Path], object]) -> None:
     draft = Draft(store, find_head(store))
     draft.put(IMAGES, "p", ImageChange(np.full((3, 64, 64), 7, np.uint8), ["a.grey", "b.grey", "winner.grey"], {"winner": "average"}))
-    draft.commit("one", {}, {})
+    commit(draft, "one", {}, {})
     for chunk in (tmp_path / "store" / "repository" / "chunks").iterdir():
         damage(chunk)
     with pytest.raises(StoreError, match=r"images/p cannot be read .*restore the store from a backup") as caught:
-        open_snapshot(store.address).pictures("p")
+        Snapshot(store.address).pictures("p")
     assert "\n" not in str(caught.value)
 
 
 def test_a_snapshot_of_another_schema_is_refused(store: Store) -> None:
-    Draft(store, find_head(store)).commit("one", {"schema_version": 999}, {})
-    with pytest.raises(SchemaMismatch, match="has schema 999, this release reads 1 and 2; use the release that made it"):
-        open_snapshot(store.address)
+    commit(Draft(store, find_head(store)), "one", {"schema_version": 999}, {})
+    with pytest.raises(SchemaMismatch, match="has schema 999, this release reads 1, 2 and 3; use the release that made it"):
+        Snapshot(store.address)
 
 
 def test_a_snapshot_of_the_first_schema_stays_readable(store: Store) -> None:
@@ -205,10 +213,10 @@ def test_a_snapshot_of_the_first_schema_stays_readable(store: Store) -> None:
     pairs = to_table([row], schema.PAIRS).drop_columns(["group", "split", "scene_hash"])
     tables = {"pairs": pairs, "scores": to_table([], scores_schema(())), "selections": to_table([], schema.SELECTIONS)}
     references = {name: write_table(store.files, name, table).to_json() for name, table in tables.items()}
-    Draft(store, find_head(store)).commit("one", {"schema_version": 1, "tables": references}, {})
-    snapshot = open_snapshot(store.address)
-    assert not {"group", "split", "scene_hash"} & set(snapshot.pairs().column_names)
-    (read,) = to_pair_rows(snapshot.pairs())
+    commit(Draft(store, find_head(store)), "one", {"schema_version": 1, "tables": references}, {})
+    snapshot = Snapshot(store.address)
+    assert not {"group", "split", "scene_hash"} & set(snapshot.table("pairs").column_names)
+    (read,) = to_pair_rows(snapshot.table("pairs"))
     assert (read.pair_id, read.status, read.group, read.split, read.scene_hash) == ("p", OK, "", "", "")
 
 
@@ -223,8 +231,8 @@ def test_reading_unpickles_nothing(address: str, publish: Publish, monkeypatch: 
 
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, refuse)
-    found = open_snapshot(address, snapshot_id)
-    assert len(read_everything(found)["pictures"]) == len(PAIRS) and found.cube()["score"].size
+    found = Snapshot(address, snapshot_id)
+    assert len(read_everything(found)["pictures"]) == len(PAIRS) and found.to_xarray()["score"].size
 
 
 def test_an_array_whose_codec_would_unpickle_is_not_read(store: Store) -> None:

@@ -97,7 +97,10 @@ def _publish(address: str, scenes: Sequence[Scene], without: Sequence[str]) -> s
         "selections": to_table(selected, SELECTIONS),
     }
     references: Mapping[str, object] = {name: write_table(store.files, name, table).to_json() for name, table in tables.items()}
-    return draft.commit("for tests", {"schema_version": SCHEMA_VERSION, "tables": references}, {"pairs": len(scenes)})
+    with draft:
+        snapshot_id = draft.commit("for tests", {"schema_version": SCHEMA_VERSION, "tables": references}, {"pairs": len(scenes)})
+        draft.publish()
+    return snapshot_id
 
 
 def _pair(one: Scene) -> PairRow:

@@ -13,7 +13,7 @@ import torch
 
 from prior.arrays import luma
 from storage.errors import InputError, SnapshotNotFound, StoreError, UnknownName
-from storage.snapshot import Snapshot, open_snapshot
+from storage.snapshot import Snapshot
 from train.data import Batch, Crop, Crops, list_pairs, load_batches, read_pair, stack_crops, weigh_pairs
 
 Publish = Callable[..., str]
@@ -54,7 +54,7 @@ def show_batch(batch: Batch) -> tuple[Any, ...]:
 
 def test_the_pairs_of_a_split_are_those_with_a_winner_in_order(tmp_path: Path, publish: Publish, scene: Scene) -> None:
     scenes = [scene("c"), scene("a", height=50, margin=0.25), scene("b", has_winner=False), scene("d", "val"), scene("e", "")]
-    snapshot = open_snapshot(str(tmp_path / "store"), publish(scenes))
+    snapshot = Snapshot(str(tmp_path / "store"), publish(scenes))
     found = list_pairs(snapshot, "train")
     assert [one.pair_id for one in found] == ["a", "c"]
     assert (found[0].height, found[0].width, found[0].margin, found[0].group) == (50, 60, 0.25, "a")
@@ -62,7 +62,7 @@ def test_the_pairs_of_a_split_are_those_with_a_winner_in_order(tmp_path: Path, p
 
 
 def test_a_split_without_pairs_is_refused(tmp_path: Path, publish: Publish, scene: Scene) -> None:
-    snapshot = open_snapshot(str(tmp_path / "store"), publish([scene("a"), scene("b", "val"), scene("c", "test", has_winner=False)]))
+    snapshot = Snapshot(str(tmp_path / "store"), publish([scene("a"), scene("b", "val"), scene("c", "test", has_winner=False)]))
     for split in ("test", "validation", ""):
         with pytest.raises(InputError, match=rf"no pair with a winner in split '{split}' \(splits with pairs: train, val\)"):
             list_pairs(snapshot, split)
@@ -355,7 +355,7 @@ def test_pinned_batches_reach_the_gpu_unchanged(prior: Prior) -> None:
 
 
 def test_a_whole_pair_is_three_lumas(prior: Prior, draw: Callable[[int, int], dict[str, Any]]) -> None:
-    snapshot = open_snapshot(prior.address, prior.snapshot_id)
+    snapshot = Snapshot(prior.address, prior.snapshot_id)
     pair = list_pairs(snapshot, "train")[0]
     expected = draw(pair.height, pair.width)
     found = dict(zip(("a", "b", "winner"), read_pair(snapshot, pair.pair_id, luma), strict=True))
