@@ -92,13 +92,18 @@ def build(
             check_tag(store, tag, plan.published.id if plan.published else None)
         run = run_batches or (lambda cut: run_in_turn(client, cut, report))
         _tell(plan)
-        plan = finish(recipe, store, plan, run)
+        plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, plan, done))
         if plan.published:
             logger.info("nothing to do: snapshot %s in %s is exactly this build", plan.published.id, store.address)
             if tag:
                 tag_snapshot(store, tag, plan.published.id)
             return Outcome(plan.published, made=False, before=newest)
         return Outcome(publish(recipe, store, plan, tag), made=True, before=newest)
+
+
+def _plan_again(recipe: Recipe, store: Store, plan: Plan, done: Sequence[PairDone]) -> Plan:
+    survey = quarantine(plan.survey, {one.pair_id: one.problem for one in done if one.problem})
+    return make_plan(recipe, store.files.location.resolved, survey, recall(store.files, plan.past.snapshot))
 
 
 def _tell(plan: Plan) -> None:
@@ -135,14 +140,12 @@ def find_newest(store: Store) -> Snapshot | None:
         return None
 
 
-def finish(recipe: Recipe, store: Store, plan: Plan, run: RunBatches) -> Plan:
+def finish(plan: Plan, store: Store, run: RunBatches, plan_again: Callable[[Plan, Sequence[PairDone]], Plan]) -> Plan:
     """Do all that a plan leaves to be done, and plan again with what is known then."""
     for _ in range(ROUNDS):
         if not plan.todo:
             return plan
-        done = list(run(cut_batches(plan.todo)))
-        survey = quarantine(plan.survey, {one.pair_id: one.problem for one in done if one.problem})
-        plan = make_plan(recipe, store.files.location.resolved, survey, recall(store.files, plan.past.snapshot))
+        plan = plan_again(plan, list(run(cut_batches(plan.todo))))
     if plan.todo:
         raise StoreError(
             f"{len(plan.todo)} pairs are still not finished in {store.address}; run the same command again: finished work is kept"

@@ -16,13 +16,13 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.artifacts import Progress, leave_build, leave_failures
-from flows.build import Batch, Outcome, build
+from flows.build import Batch, RunBatches, build
 from flows.cluster import make_tls, open_client, run_all
 from flows.events import announce_snapshot
 from flows.logs import open_logs
 from flows.notices import name_run, tell_failure
 from flows.progress import Report, show_progress
-from flows.recipe import Keep, Recipe, Task, collect_recipe
+from flows.recipe import Keep, Task, collect_recipe
 from flows.summary import summarise
 from flows.work import PairDone, run_pair
 from storage.errors import BuildFailed
@@ -141,7 +141,18 @@ def build_prior(
     )
     with open_client(workers, scheduler, make_tls(tls_ca, tls_cert, tls_key)) as client, show_progress() as report:
         try:
-            outcome = run_build(wanted, store, client, tag, retry_failed, Progress("build-prior", report), if_held)
+            told = Progress("build-prior", report)
+            outcome = build(
+                wanted,
+                store,
+                client,
+                tag=tag,
+                retry_failed=retry_failed,
+                report=told,
+                run_batches=run_as_tasks(client, told),
+                who=name_run(),
+                if_held=if_held,
+            )
         except BuildFailed as error:
             leave_failures(error.failures)
             raise
@@ -151,8 +162,8 @@ def build_prior(
     return outcome.snapshot.id
 
 
-def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed: bool, report: Report, if_held: IfHeld) -> Outcome:
-    """The build, its batches run as Prefect tasks."""
+def run_as_tasks(client: Client, report: Report) -> RunBatches:
+    """What runs batches as Prefect tasks, several at once."""
 
     def run_batches(cut: Sequence[Batch]) -> list[PairDone]:
         counter = Counter(sum(map(len, cut)), report)
@@ -161,9 +172,7 @@ def run_build(recipe: Recipe, store: str, client: Client, tag: str, retry_failed
         wait(futures)
         return [one for future in futures for one in future.result()]
 
-    return build(
-        recipe, store, client, tag=tag, retry_failed=retry_failed, report=report, run_batches=run_batches, who=name_run(), if_held=if_held
-    )
+    return run_batches
 
 
 if __name__ == "__main__":

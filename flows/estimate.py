@@ -65,7 +65,7 @@ def _recall(address: str) -> Past:
     try:
         store = open_store(address)
     except StoreError:
-        return Past(None, {}, {}, {})
+        return Past(None, {}, (), {})
     return recall(store.files, find_newest(store))
 
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from flows.recipe import Recipe
 from flows.survey import Survey
@@ -26,20 +27,59 @@ from storage.tables import to_bytes, to_score_rows, to_selection_rows, to_table
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """A snapshot whose pictures may be used again, and its selections by pair_id."""
+
+    snapshot: Snapshot
+    winners: Mapping[str, SelectionRow]
+
+    def is_winner(self, pair_id: str, content_key: str) -> bool:
+        """Whether this candidate is the pair's winner there."""
+        held = self.winners.get(pair_id)
+        return held is not None and held.content_key == content_key
+
+    def holds(self, pair_id: str, content_key: str) -> bool:
+        """Whether this candidate's picture is there, as the winner's or as one of all."""
+        return self.is_winner(pair_id, content_key) or content_key in self.list_candidates(pair_id)
+
+    def list_candidates(self, pair_id: str) -> list[str]:
+        """The content keys of all candidates of a pair, where all are kept."""
+        return self.snapshot.candidate_keys(pair_id) if self.snapshot.manifest["recipe"]["keep"] == "all" else []
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What is known from before: the newest snapshot, if there is one, and the journal.
 
     Attributes:
         snapshot: the newest snapshot of `main`.
         rows: every score row that may be used again, by content key.
-        winners: by pair_id, the snapshot's selections.
+        kept: the snapshots whose pictures may be used again, the newest one first.
         entries: finished pairs of builds that were not published, by key.
     """
 
     snapshot: Snapshot | None
     rows: Mapping[str, ScoreRow]
-    winners: Mapping[str, SelectionRow]
+    kept: tuple[Kept, ...]
     entries: Mapping[str, Entry]
+
+    @property
+    def newest(self) -> Kept | None:
+        """The newest snapshot with its selections."""
+        return self.kept[0] if self.snapshot else None
+
+    @property
+    def winners(self) -> Mapping[str, SelectionRow]:
+        """The newest snapshot's selections, by pair_id."""
+        return self.kept[0].winners if self.snapshot else {}
+
+    def find_picture(self, pair_id: str, content_key: str) -> Kept | None:
+        """A snapshot that holds this candidate's picture."""
+        return next((one for one in self.kept if one.holds(pair_id, content_key)), None)
+
+    def find_candidates(self, pair_id: str, content_keys: list[str]) -> Kept | None:
+        """A snapshot that holds the pictures of exactly these candidates."""
+        return next((one for one in self.kept if one.list_candidates(pair_id) == content_keys), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +108,8 @@ class Plan:
         pairs: the usable ones, in the order of their ids.
         past: what is known from before.
         policy: how winners are picked.
+        metrics: what candidates are scored by, with the versions.
+        methods: the live methods, as the manifest describes them.
         build_key: covers everything that decides the snapshot's content.
     """
 
@@ -75,6 +117,8 @@ class Plan:
     pairs: tuple[PairPlan, ...]
     past: Past
     policy: Policy
+    metrics: Mapping[str, int | str]
+    methods: Mapping[str, Mapping[str, Any]]
     build_key: str
 
     @property
@@ -89,13 +133,17 @@ class Plan:
         return snapshot if snapshot is not None and snapshot.manifest.get("build_key") == self.build_key else None
 
 
-def recall(files: Files, snapshot: Snapshot | None) -> Past:
-    """Gather what may be used again."""
+def recall(files: Files, snapshot: Snapshot | None, *others: Snapshot) -> Past:
+    """Gather what may be used again: of the newest snapshot, if there is one, of other snapshots, and of the journal."""
     entries = journal.read_entries(files)
-    rows = to_score_rows(snapshot.table("scores")) if snapshot else []
-    winners = {one.pair_id: one for one in to_selection_rows(snapshot.table("selections"))} if snapshot else {}
-    kept = [*rows, *(row for entry in entries.values() for row in entry.rows)]
-    return Past(snapshot, {row.content_key: row for row in kept}, winners, entries)
+    kept = tuple(_keep(one) for one in (snapshot, *others) if one is not None)
+    rows = [row for one in reversed(kept) for row in to_score_rows(one.snapshot.table("scores"))]
+    rows += (row for entry in entries.values() for row in entry.rows)
+    return Past(snapshot, {row.content_key: row for row in rows}, kept, entries)
+
+
+def _keep(snapshot: Snapshot) -> Kept:
+    return Kept(snapshot, {one.pair_id: one for one in to_selection_rows(snapshot.table("selections"))})
 
 
 def forget_failures(files: Files, past: Past) -> Past:
@@ -110,7 +158,22 @@ def make_plan(recipe: Recipe, store: str, survey: Survey, past: Past) -> Plan:
     """Everything that a build must do, from what was asked for, what the survey found and what is known from before."""
     policy = recipe.policy()
     pairs = tuple(_plan_pair(recipe, store, ref, row, survey, past, policy) for ref, row in survey.usable())
-    return Plan(survey, pairs, past, policy, _build_key(recipe, survey.rows, pairs))
+    metrics = find_versions(recipe.metric_names())
+    return Plan(survey, pairs, past, policy, metrics, _describe_methods(pairs), make_build_key(recipe, survey.rows, pairs))
+
+
+def find_versions(metrics: Iterable[str]) -> dict[str, int | str]:
+    """The versions of some metrics; raises UnknownName."""
+    return {name: registry.find_metric(name).version for name in metrics}
+
+
+def _describe_methods(pairs: Iterable[PairPlan]) -> dict[str, dict[str, Any]]:
+    """Every live method: what version and parameters it runs with, and the licence of what it rests on."""
+    live = {one.blank.method: one for pair in pairs for one in pair.task.candidates if one.file is None}
+    return {
+        name: {"version": one.blank.version, "parameters": dict(one.parameters), "licence": registry.find_method(name).licence}
+        for name, one in sorted(live.items())
+    }
 
 
 def _plan_pair(recipe: Recipe, store: str, ref: PairRef, row: PairRow, survey: Survey, past: Past, policy: Policy) -> PairPlan:
@@ -119,36 +182,34 @@ def _plan_pair(recipe: Recipe, store: str, ref: PairRef, row: PairRow, survey: S
     found = [_published_candidate(recipe, row, file) for file in files if file.status == OK]
     settled = tuple(fail(_published_candidate(recipe, row, file).blank, file.reason, file.message) for file in files if file.status != OK)
     candidates = tuple(sorted((*live, *found), key=lambda one: one.blank.method))
-    known = {key: again for key, again in ((one.blank.content_key, _reuse(one.blank, past)) for one in candidates) if again}
-    key = _hash("pair", row.pair_id, [one.blank.content_key for one in candidates], _policy_key(policy, row.pair_id), recipe.keep)
-    task = PairTask(key, store, ref, candidates, known, policy, recipe.metric_names(), recipe.keep)
-    return PairPlan(row, task, settled, _is_todo(task, settled, recipe, past))
+    known = {key: again for key, again in ((one.blank.content_key, reuse(one.blank, past)) for one in candidates) if again}
+    key = make_pair_key(row.pair_id, candidates, policy, recipe.keep)
+    task = PairTask(key, store, ref, candidates, known, policy, find_versions(recipe.metric_names()), recipe.keep)
+    return PairPlan(row, task, settled, is_todo(task, settled, past))
 
 
-def _is_todo(task: PairTask, settled: tuple[ScoreRow, ...], recipe: Recipe, past: Past) -> bool:
-    """Whether a candidate is not evaluated yet, or a picture that is to be kept is neither in the journal nor in the snapshot."""
+def make_pair_key(pair_id: str, candidates: Iterable[CandidateTask], policy: Policy, keep: str) -> str:
+    """What decides everything that is kept of a pair."""
+    return _hash("pair", pair_id, [one.blank.content_key for one in candidates], _policy_key(policy, pair_id), keep)
+
+
+def is_todo(task: PairTask, settled: tuple[ScoreRow, ...], past: Past) -> bool:
+    """Whether a candidate is not evaluated yet, or a picture that is to be kept is neither in the journal nor in a snapshot."""
     if task.key in past.entries:
         return False
     if len(task.known) < len(task.candidates):
         return True
     winner = choose(task, settled)
-    return winner is not None and not holds_image(task, winner, recipe.keep, past)
+    if winner is None:
+        return False
+    pair_id = task.ref.pair_id
+    all_there = task.keep != "all" or past.find_candidates(pair_id, task.content_keys) is not None
+    return not all_there or past.find_picture(pair_id, task.find_key(winner.method)) is None
 
 
 def choose(task: PairTask, settled: Iterable[ScoreRow]) -> Choice | None:
     """The winner of a pair all of whose candidates are known."""
     return select(task.ref.pair_id, [*task.known.values(), *settled], task.policy)
-
-
-def holds_image(task: PairTask, winner: Choice, keep: str, past: Past) -> bool:
-    """Whether the newest snapshot holds exactly the image that this pair is to have."""
-    if past.snapshot is None or past.snapshot.manifest["recipe"]["keep"] != keep:
-        return False
-    if keep == "all" and past.snapshot.candidate_keys(task.ref.pair_id) != [one.blank.content_key for one in task.candidates]:
-        return False
-    key = next(one.blank.content_key for one in task.candidates if one.blank.method == winner.method)
-    held = past.winners.get(task.ref.pair_id)
-    return held is not None and held.content_key == key
 
 
 def _live_candidate(recipe: Recipe, row: PairRow, name: str) -> CandidateTask:
@@ -171,7 +232,7 @@ def _candidate_key(recipe: Recipe, row: PairRow, *what: object) -> str:
     return _hash("candidate", EVALUATION, row.pair_hash, judges, *what)
 
 
-def _reuse(blank: ScoreRow, past: Past) -> ScoreRow | None:
+def reuse(blank: ScoreRow, past: Past) -> ScoreRow | None:
     """The row known under a content key; a failure's sentence names its pair, so it is used again for that pair only."""
     known = past.rows.get(blank.content_key)
     if known is None or (known.status != OK and known.pair_id != blank.pair_id):
@@ -183,7 +244,7 @@ def _policy_key(policy: Policy, pair_id: str) -> tuple[object, ...]:
     return policy.criterion.name, policy.criterion.rule, policy.allow_copies, (policy.by_hand or {}).get(pair_id)
 
 
-def _build_key(recipe: Recipe, rows: tuple[PairRow, ...], pairs: tuple[PairPlan, ...]) -> str:
+def make_build_key(recipe: Recipe, rows: tuple[PairRow, ...], pairs: tuple[PairPlan, ...]) -> str:
     """The snapshot's content, but for where its files lay."""
     asked = to_bytes(to_table([replace(row, a_path="", b_path="") for row in rows], PAIRS))
     settled = [(row.method, row.content_key) for one in pairs for row in one.settled]

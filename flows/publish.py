@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from flows.plan import PairPlan, Plan, choose, holds_image
+from flows.plan import PairPlan, Plan, choose
 from flows.recipe import Recipe, SourceBlock
 from flows.summary import count_failures, name_reasons
 from flows.work import PairTask
@@ -18,6 +18,8 @@ from prior.published import PREFIX
 from prior.select import Choice
 from storage import journal
 from storage.errors import BuildFailed, StoreError
+from storage.files import hash_bytes
+from storage.planes import Planes, stack
 from storage.repository import CANDIDATES, IMAGES, Draft, ImageChange, Store, array_path, find_head
 from storage.schema import (
     BY_HAND,
@@ -50,18 +52,28 @@ LIBRARIES = ("fusion-prior", "numpy", "scipy", "opencv-python-headless", "numba"
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One pair with all its candidates known: its rows by method, and what was picked."""
+    """One pair with all its candidates known: its rows by method, what was picked, and which images the newest snapshot lacks."""
 
     task: PairTask
     pair: PairRow
     rows: tuple[ScoreRow, ...]
     choice: Choice | None
-    changed: bool
+    image_changed: bool
+    candidates_changed: bool
 
     @property
     def pair_id(self) -> str:
         """The pair's id."""
         return self.pair.pair_id
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """What is kept of one pair: the hash of its pictures' planes, how many there are, and how many its candidates have."""
+
+    image_hash: str
+    planes: int
+    candidate_planes: int
 
 
 def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot:
@@ -76,16 +88,16 @@ def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot
     finished = [_finish(one, plan, recipe.keep) for one in plan.pairs]
     check_failures(finished, recipe.max_failures)
     with Draft(store, plan.past.snapshot.id if plan.past.snapshot else find_head(store)) as draft:
-        changed = [one for one in finished if one.changed]
-        _do_all(lambda one: _put_images(store, draft, one, plan), changed)
+        won = [one for one in finished if one.choice]
+        images = _do_all(lambda one: _keep_images(store, draft, one, plan), won)
         _delete_others(draft, finished, plan, recipe.keep)
-        selections = [_select_row(one, one.choice, plan) for one in finished if one.choice]
-        references = write_tables(store, plan, finished, selections, recipe.metric_names())
+        selections = [_select_row(one, kept, plan) for one, kept in zip(won, images, strict=True)]
+        references = write_tables(store, plan, finished, selections)
         manifest = make_manifest(recipe, plan, finished, selections, references)
         facts = describe_commit(manifest, finished)
         message = f"{facts['selections']} of {facts['pairs']} pairs, {facts['candidates']} candidates, by {facts['criterion']}"
         snapshot = Snapshot(store, draft.commit(message, manifest, facts))
-        _check(snapshot, [one.pair_id for one in changed])
+        _check(snapshot, [one.pair_id for one in won if one.image_changed])
         write_seal(store, snapshot.id, draft, references.values())
         draft.publish(tag)
     _forget(store, plan, finished)
@@ -105,7 +117,12 @@ def _finish(one: PairPlan, plan: Plan, keep: str) -> Finished:
         raise StoreError(f"{task.ref.pair_id} is not finished: {', '.join(left)} left no trace; run the same command again")
     rows = tuple(sorted((*task.known.values(), *one.settled), key=lambda row: row.method))
     choice = choose(task, one.settled)
-    return Finished(task, one.pair, rows, choice, choice is not None and not holds_image(task, choice, keep, plan.past))
+    if choice is None:
+        return Finished(task, one.pair, rows, None, image_changed=False, candidates_changed=False)
+    pair_id, newest = task.ref.pair_id, plan.past.newest
+    image_held = newest is not None and newest.is_winner(pair_id, task.find_key(choice.method))
+    candidates_held = keep != "all" or (newest is not None and newest.list_candidates(pair_id) == task.content_keys)
+    return Finished(task, one.pair, rows, choice, image_changed=not image_held, candidates_changed=not candidates_held)
 
 
 def check_failures(finished: Sequence[Finished], allowed: float) -> None:
@@ -126,13 +143,56 @@ def check_failures(finished: Sequence[Finished], allowed: float) -> None:
     )
 
 
-def _put_images(store: Store, draft: Draft, one: Finished, plan: Plan) -> None:
-    entry = plan.past.entries[one.task.key]
-    attributes = {"pair_hash": one.pair.pair_hash, "winner": one.choice.method if one.choice else ""}
-    draft.put(IMAGES, one.pair_id, ImageChange(journal.read_planes(store.files, entry), entry.planes, attributes))
-    if entry.candidate_planes:
-        keys = {"content_keys": [candidate.blank.content_key for candidate in one.task.candidates]}
-        draft.put(CANDIDATES, one.pair_id, ImageChange(journal.read_candidates(store.files, entry), entry.candidate_planes, keys))
+def _keep_images(store: Store, draft: Draft, one: Finished, plan: Plan) -> Images:
+    """Put those images of a pair into the draft that the newest snapshot does not hold."""
+    image_hash, planes, candidate_planes = _describe_held(one, plan)
+    if one.image_changed:
+        pictures, names = _find_planes(store, one, plan)
+        attributes = {"pair_hash": one.pair.pair_hash, "winner": one.choice.method if one.choice else ""}
+        draft.put(IMAGES, one.pair_id, ImageChange(pictures, names, attributes))
+        image_hash, planes = hash_bytes(pictures.data), len(pictures)
+    if one.candidates_changed:
+        pictures, names = _find_candidates(store, one, plan)
+        draft.put(CANDIDATES, one.pair_id, ImageChange(pictures, names, {"content_keys": one.task.content_keys}))
+        candidate_planes = len(pictures)
+    return Images(image_hash, planes, candidate_planes)
+
+
+def _describe_held(one: Finished, plan: Plan) -> tuple[str, int, int]:
+    """What the newest snapshot says of a pair's images."""
+    held = plan.past.winners.get(one.pair_id)
+    if held is None or plan.past.snapshot is None:
+        return "", 0, 0
+    if held.planes:
+        return held.image_hash, held.planes, held.candidate_planes
+    return held.image_hash, *plan.past.snapshot.count_planes(one.pair_id)  # a snapshot of an older schema does not say
+
+
+def _find_planes(store: Store, one: Finished, plan: Plan) -> tuple[Planes, Sequence[str]]:
+    """The pictures of a pair with its winner: from the journal, or from a snapshot that keeps them."""
+    entry = plan.past.entries.get(one.task.key)
+    if entry is not None:
+        return journal.read_planes(store.files, entry), entry.planes
+    method = one.choice.method if one.choice else ""
+    key = one.task.find_key(method)
+    kept = plan.past.find_picture(one.pair_id, key)
+    if kept is None:
+        raise StoreError(f"{one.pair_id} is not finished: the picture of {method} is kept nowhere; run the same command again")
+    if kept.is_winner(one.pair_id, key):
+        return kept.snapshot.planes(one.pair_id)
+    pictures = kept.snapshot.pictures(one.pair_id)
+    return stack(pictures | {"winner": kept.snapshot.candidate(one.pair_id, method)})
+
+
+def _find_candidates(store: Store, one: Finished, plan: Plan) -> tuple[Planes, Sequence[str]]:
+    """The pictures of all candidates of a pair, likewise."""
+    entry = plan.past.entries.get(one.task.key)
+    if entry is not None:
+        return journal.read_candidates(store.files, entry), entry.candidate_planes
+    kept = plan.past.find_candidates(one.pair_id, one.task.content_keys)
+    if kept is None:
+        raise StoreError(f"{one.pair_id} is not finished: the pictures of its candidates are kept nowhere; run the same command again")
+    return kept.snapshot.candidate_planes(one.pair_id)
 
 
 def _delete_others(draft: Draft, finished: Sequence[Finished], plan: Plan, keep: str) -> None:
@@ -145,16 +205,14 @@ def _delete_others(draft: Draft, finished: Sequence[Finished], plan: Plan, keep:
             draft.delete(CANDIDATES, pair_id)
 
 
-def write_tables(
-    store: Store, plan: Plan, finished: Sequence[Finished], selections: Sequence[SelectionRow], metrics: tuple[str, ...]
-) -> dict[str, TableReference]:
+def write_tables(store: Store, plan: Plan, finished: Sequence[Finished], selections: Sequence[SelectionRow]) -> dict[str, TableReference]:
     """Write the three tables; each is found under its own hash, and nothing refers to it until the commit."""
     by_id = {one.pair_id: one for one in finished}
     pairs = [_close_pair(row, by_id.get(row.pair_id)) for row in plan.survey.rows]
     scores = [row for one in finished for row in one.rows]
     return {
         "pairs": write_table(store.files, "pairs", to_table(pairs, PAIRS)),
-        "scores": write_table(store.files, "scores", to_table(scores, scores_schema(metrics))),
+        "scores": write_table(store.files, "scores", to_table(scores, scores_schema(tuple(plan.metrics)))),
         "selections": write_table(store.files, "selections", to_table(selections, SELECTIONS)),
     }
 
@@ -168,10 +226,12 @@ def _close_pair(row: PairRow, one: Finished | None) -> PairRow:
     return replace(row, status=NO_CANDIDATE, reason=NO_CANDIDATE, message=f"{row.pair_id} has no valid candidate ({reasons})")
 
 
-def _select_row(one: Finished, choice: Choice, plan: Plan) -> SelectionRow:
+def _select_row(one: Finished, images: Images, plan: Plan) -> SelectionRow:
+    choice = one.choice
+    if choice is None:
+        raise StoreError(f"{one.pair_id} has no winner to keep")
     winner = next(row for row in one.rows if row.method == choice.method)
     hand = (BY_HAND,) if choice.by_hand else ()
-    image_hash, planes, candidate_planes = _describe_images(one, plan)
     return SelectionRow(
         pair_id=one.pair_id,
         method=choice.method,
@@ -181,29 +241,18 @@ def _select_row(one: Finished, choice: Choice, plan: Plan) -> SelectionRow:
         margin=choice.margin,
         flags=(*winner.flags, *one.pair.flags, *hand),
         note=choice.note,
-        licence=find_licence(choice.method, plan.survey.blocks[one.pair.source]),
-        image_hash=image_hash,
-        planes=planes,
-        candidate_planes=candidate_planes,
+        licence=find_licence(choice.method, plan.survey.blocks[one.pair.source], plan),
+        image_hash=images.image_hash,
+        planes=images.planes,
+        candidate_planes=images.candidate_planes,
     )
 
 
-def _describe_images(one: Finished, plan: Plan) -> tuple[str, int, int]:
-    """The hash of a pair's planes, how many there are, and how many its candidates have."""
-    if one.changed:
-        entry = plan.past.entries[one.task.key]
-        return entry.image_hash, len(entry.planes), len(entry.candidate_planes)
-    held = plan.past.winners[one.pair_id]
-    if held.planes or plan.past.snapshot is None:
-        return held.image_hash, held.planes, held.candidate_planes
-    return held.image_hash, *plan.past.snapshot.count_planes(one.pair_id)  # a snapshot of an older schema does not say
-
-
-def find_licence(method: str, block: SourceBlock) -> str:
+def find_licence(method: str, block: SourceBlock, plan: Plan) -> str:
     """The licence of what a winner was made by: of a live method's, or of the folder of published results; empty where nobody said."""
     if method.startswith(PREFIX):
         return block.find_published_licence(method)
-    return registry.find_method(method).licence
+    return str(plan.methods[method]["licence"])
 
 
 def count(plan: Plan, finished: Sequence[Finished]) -> dict[str, int]:
@@ -237,8 +286,8 @@ def make_manifest(
         "recipe": recipe.model_dump(mode="json"),
         "criterion": {"name": criterion.name, "rule": criterion.rule},
         "evaluation": EVALUATION,
-        "methods": _describe_methods(plan),
-        "metrics": {name: registry.find_metric(name).version for name in recipe.metric_names()},
+        "methods": {name: dict(one) for name, one in plan.methods.items()},
+        "metrics": dict(plan.metrics),
         "licences": {block.name or block.a.name: block.licence for block in blocks},
         "used": _list_used(plan, finished, selections),
         "versions": {name: version(name) for name in LIBRARIES},
@@ -246,16 +295,6 @@ def make_manifest(
         "orphans": [str(path) for path in plan.survey.orphans],
         "clutter": [str(path) for path in plan.survey.clutter],
         "tables": {name: reference.to_json() for name, reference in references.items()},
-    }
-
-
-def _describe_methods(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Every live method: what version and parameters it ran with, and the licence of what it rests on."""
-    candidates = (candidate for one in plan.pairs for candidate in one.task.candidates)
-    live = {one.blank.method: one for one in candidates if one.file is None}
-    return {
-        name: {"version": one.blank.version, "parameters": dict(one.parameters), "licence": registry.find_method(name).licence}
-        for name, one in sorted(live.items())
     }
 
 

@@ -5,10 +5,12 @@ ends itself, Dask gives the pair to another process, and that one leaves the met
 in this pair notes every method before it begins; the method in which it dies too is left out by the next.
 """
 
+import contextlib
 import functools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 
@@ -17,13 +19,18 @@ from prior import evaluate, registry
 from prior.arrays import Picture
 from prior.evaluate import Candidate, Scene
 from prior.pairs import PairRef, load
+from prior.pictures import try_hash
 from prior.published import PublishedFile, load_published
-from prior.registry import Metric
+from prior.registry import Method, Metric
 from prior.select import Policy, select
 from storage import journal
-from storage.errors import InputError
+from storage.errors import CandidateError, FusionPriorError, InputError, UnknownName
 from storage.files import Files, parse_location
 from storage.schema import FAILED, OK, ScoreRow
+from storage.snapshot import Snapshot
+
+SAME_SCORE = 1e-3
+"""A candidate made again may differ so much in any score: some pixels round the other way on another release of a library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +61,9 @@ class PairTask:
         candidates: all its candidates, in the order of the methods' names.
         known: by content key, the rows that need no new evaluation.
         policy: how the winner is picked.
-        metrics: what to score by.
+        metrics: what to score by, with the versions that are wanted.
         keep: whose pictures to keep, "winners" or "all".
+        kept_in: the id of the snapshot that the sources are taken from; empty where they are read from their files.
     """
 
     key: str
@@ -64,8 +72,18 @@ class PairTask:
     candidates: tuple[CandidateTask, ...]
     known: Mapping[str, ScoreRow]
     policy: Policy
-    metrics: tuple[str, ...]
+    metrics: Mapping[str, int | str]
     keep: str
+    kept_in: str = ""
+
+    @property
+    def content_keys(self) -> list[str]:
+        """Those of all candidates, in their order."""
+        return [one.blank.content_key for one in self.candidates]
+
+    def find_key(self, method: str) -> str:
+        """The content key of one method's candidate."""
+        return next(one.blank.content_key for one in self.candidates if one.blank.method == method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +103,7 @@ def run_pair(task: PairTask) -> PairDone:
     if journal.has_entry(files, task.key):
         return PairDone(task.ref.pair_id)
     try:
-        a, b = load(task.ref)
+        a, b = _load_kept(task) if task.kept_in else load(task.ref)
     except (InputError, OSError) as error:
         return PairDone(task.ref.pair_id, problem=(getattr(error, "code", "unreadable"), str(error)))
     scene = evaluate.prepare(task.ref.pair_id, a, b)
@@ -96,13 +114,23 @@ def run_pair(task: PairTask) -> PairDone:
     candidates = pictures if task.keep == "all" else {}
     new = [row for row in rows.values() if row.content_key not in task.known or row != task.known[row.content_key]]
     # all rows, not the new ones alone: the entry must hold when another build has replaced the snapshot that the known rows came from
-    journal.write_entry(files, task.key, rows.values(), task.metrics, kept, candidates)
+    journal.write_entry(files, task.key, rows.values(), tuple(task.metrics), kept, candidates)
     return PairDone(scene.pair_id, len(new), sum(row.status == FAILED for row in new))
+
+
+def _load_kept(task: PairTask) -> tuple[Picture, Picture]:
+    pictures = _open(task.store, task.kept_in).pictures(task.ref.pair_id)
+    return pictures["a"], pictures["b"]
+
+
+@functools.lru_cache(maxsize=1)
+def _open(store: str, snapshot_id: str) -> Snapshot:
+    return Snapshot(store, snapshot_id)
 
 
 def _evaluate_candidates(task: PairTask, scene: Scene, watch: Watch) -> tuple[dict[str, ScoreRow], dict[str, Picture]]:
     """Every candidate's row, and the pictures that are kept, by method."""
-    metrics = evaluate.find_metrics(task.metrics)
+    metrics = _find_judges(task.metrics)
     rows: dict[str, ScoreRow] = {one.blank.method: task.known[one.blank.content_key] for one in _known(task)}
     pictures: dict[str, Picture] = {}
     for one in task.candidates:
@@ -110,13 +138,26 @@ def _evaluate_candidates(task: PairTask, scene: Scene, watch: Watch) -> tuple[di
         known = rows.get(method)
         if known is not None and (task.keep != "all" or known.status != OK):
             continue
-        row, picture = _evaluate_candidate(one, scene, metrics if known is None else (), watch)
-        rows[method] = row if known is None or row.status != OK else known
+        if known is None:
+            rows[method], picture = _evaluate_candidate(one, scene, metrics, watch)
+        else:
+            rows[method], picture = _make_again(one, known, scene, metrics, watch)
         if picture is not None:
             pictures[method] = picture
         _drop_losers(task, scene, rows, pictures)
     _produce_winner(task, scene, rows, pictures, watch)
     return dict(sorted(rows.items())), pictures
+
+
+def _find_judges(wanted: Mapping[str, int | str]) -> tuple[Metric, ...]:
+    """The metrics in the versions that are wanted; scores of an older snapshot can be by others, which nobody can judge by any more."""
+    found = []
+    for name, version in wanted.items():
+        with contextlib.suppress(UnknownName):
+            found.append(registry.find_metric(name))
+            if found[-1].version != version:
+                found.pop()
+    return tuple(found)
 
 
 def _known(task: PairTask) -> Iterator[CandidateTask]:
@@ -134,12 +175,27 @@ def _drop_losers(task: PairTask, scene: Scene, rows: Mapping[str, ScoreRow], pic
 def _produce_winner(task: PairTask, scene: Scene, rows: dict[str, ScoreRow], pictures: dict[str, Picture], watch: Watch) -> None:
     """Make the picture of a winner whose scores were known; one that fails now has a failed row, and the next best is tried."""
     tasks = {one.blank.method: one for one in task.candidates}
+    metrics = _find_judges(task.metrics)
     while (winner := select(scene.pair_id, rows.values(), task.policy)) and winner.method not in pictures:
-        row, picture = _evaluate_candidate(tasks[winner.method], scene, (), watch)
-        if picture is None:
-            rows[winner.method] = row
-        else:
-            pictures[winner.method] = picture
+        method = winner.method
+        rows[method], picture = _make_again(tasks[method], rows[method], scene, metrics, watch)
+        if picture is not None:
+            pictures[method] = picture
+
+
+def _make_again(
+    one: CandidateTask, known: ScoreRow, scene: Scene, metrics: tuple[Metric, ...], watch: Watch
+) -> tuple[ScoreRow, Picture | None]:
+    """The picture of a candidate whose scores are known: it must have these scores, or its row says that it is another one now."""
+    row, picture = _evaluate_candidate(one, scene, metrics, watch)
+    if picture is None:
+        return row, None
+    apart = {name: abs(known.scores[name] - score) for name, score in row.scores.items() if name in known.scores}
+    name = max(apart, key=lambda name: apart[name] if apart[name] > SAME_SCORE else 0.0, default="")
+    if not name or not apart[name] > SAME_SCORE:
+        return known, picture
+    what = f"{one.blank.method} on {scene.pair_id} is not what was scored: {name} {row.scores[name]:.4f}, before {known.scores[name]:.4f}"
+    return evaluate.fail(one.blank, "changed", f"{what}; score it again with: fusion-prior build --retry-failed"), None
 
 
 def _evaluate_candidate(one: CandidateTask, scene: Scene, metrics: tuple[Metric, ...], watch: Watch) -> tuple[ScoreRow, Picture | None]:
@@ -155,13 +211,29 @@ def _evaluate_candidate(one: CandidateTask, scene: Scene, metrics: tuple[Metric,
 
     def produce() -> Candidate:
         with watch.limit(method, one.limit):
-            return evaluate.fuse(registry.find_method(method), scene, one.parameters)
+            return evaluate.fuse(_find_method(one.blank), scene, one.parameters)
 
     return evaluate.evaluate(scene, one.blank, produce, metrics)
 
 
+def _find_method(blank: ScoreRow) -> Method:
+    """The method that a row names, in the version that it names."""
+    try:
+        method = registry.find_method(blank.method)
+    except FusionPriorError as error:
+        raise CandidateError(f"{blank.method} cannot fuse {blank.pair_id} again: {error}", "changed") from error
+    if str(method.version) != blank.version:
+        raise CandidateError(
+            f"{blank.method} was scored on {blank.pair_id} in version {blank.version} and has version {method.version} now; build again",
+            "changed",
+        )
+    return method
+
+
 def _read_published(file: PublishedFile, scene: Scene) -> Candidate:
     started = time.perf_counter()
+    if not try_hash(Path(file.path)).startswith(file.file_hash):
+        raise CandidateError(f"{file.path} is gone, or not the file that was scored as {file.method}; build again", "changed")
     height, width = scene.a.shape
     picture = load_published(file, (height, width))
     return Candidate(picture, time.perf_counter() - started, 0.0, "published")

@@ -133,8 +133,26 @@ class Snapshot:
         """Every candidate's picture of one pair by method; empty unless the snapshot was built to keep all."""
         if array_path(CANDIDATES, pair_id) not in self.root:
             return {}
+        return unstack(*self.candidate_planes(pair_id))
+
+    def candidate_planes(self, pair_id: str) -> tuple[Planes, Sequence[str]]:
+        """What `candidates` unstacks; raises as `planes`."""
         array = self._array(CANDIDATES, pair_id)
-        return unstack(_read(array), _planes_of(array))
+        return _read(array), _planes_of(array)
+
+    def candidate(self, pair_id: str, method: str) -> Pixels:
+        """One candidate's picture, of a snapshot that was built to keep all.
+
+        Raises:
+            InputError: it is not there.
+            StoreError: the image is lost.
+        """
+        array = self._array(CANDIDATES, pair_id)
+        names = _planes_of(array)
+        own = [number for number, name in enumerate(names) if name.rpartition(".")[0] == method]
+        if not own:
+            raise InputError(f"snapshot {self.id} holds no picture of {method} for pair {pair_id!r}")
+        return unstack(_read(array, slice(own[0], own[-1] + 1)), names[own[0] : own[-1] + 1])[method]
 
     def count_planes(self, pair_id: str) -> tuple[int, int]:
         """How many planes are kept of a pair's pictures, and of its candidates."""
@@ -209,9 +227,9 @@ def make_cube(scores: pa.Table) -> "xr.Dataset":
     )
 
 
-def _read(array: "zarr.Array[Any]") -> NDArray[np.uint8]:
+def _read(array: "zarr.Array[Any]", planes: slice = slice(None)) -> Pixels:
     try:
-        return np.asarray(array[:], dtype=np.uint8)
+        return np.asarray(array[planes], dtype=np.uint8)
     except (icechunk.IcechunkError, ValueError) as error:
         raise StoreError(f"{array.path} cannot be read ({first_line(error)}); restore the store from a backup") from error
 
