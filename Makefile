@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help prior server deploy worker test check format bench-score bench-build bench-store bench-methods bench-loader bench-train clean
+.PHONY: help prior server deploy worker test test-survival format bench-score bench-build bench-store bench-methods bench-loader bench-train clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -29,7 +29,10 @@ test: .venv/installed-dev ## Lint, check types, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-survival: .venv/installed-dev ## Kill builds, fill disks, race commits: every round, most of an hour
+	$(BIN)/pytest tests/survival --kills 30 --commit-rounds 100
 
 format: .venv/installed-dev ## Format the code
 	$(BIN)/ruff check --fix .

@@ -17,7 +17,23 @@ import typer
 
 from flows.logs import PACKAGES
 from flows.model_commands import model_app, train
-from flows.options import INTERRUPTED, Device, Format, RowFormat, SamplingSteps, Scheduler, SnapshotName, Store, TlsCa, TlsCert, TlsKey
+from flows.options import (
+    INTERRUPTED,
+    Device,
+    Format,
+    IfHeldChoice,
+    IfHeldOption,
+    RowFormat,
+    SamplingSteps,
+    Scheduler,
+    SnapshotName,
+    Store,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    Workers,
+)
+from flows.version_commands import branch, manifest, reselect, snapshots, tag
 from storage.errors import FusionPriorError, InputError
 
 PAIRS_FAILED = 1
@@ -43,13 +59,6 @@ app.add_typer(recipe_app, name="recipe")
 app.add_typer(model_app, name="model")
 
 
-class IfHeldOption(StrEnum):
-    """What a build does while another one of its store runs."""
-
-    wait = "wait"
-    refuse = "refuse"
-
-
 class Engine(StrEnum):
     """What runs a build: the Prefect flow, or the same functions without Prefect."""
 
@@ -72,14 +81,14 @@ def build(
     recipe: Annotated[str | None, typer.Option(help="TOML file with all of this and more; options replace what it says.")] = None,
     store: Store = "store",
     tag: Annotated[str, typer.Option(help="A name for the snapshot, for good.")] = "",
-    workers: Annotated[int, typer.Option(min=0, help="Processes of the local Dask cluster; 0 is one per core.")] = 0,
+    workers: Workers = 0,
     scheduler: Scheduler = "",
     tls_ca: TlsCa = "",
     tls_cert: TlsCert = "",
     tls_key: TlsKey = "",
     engine: Annotated[Engine, typer.Option(help="prefect, or plain for the same core without Prefect.")] = Engine.prefect,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try candidates again that failed before.")] = False,
-    if_held: Annotated[IfHeldOption, typer.Option(help="What to do while another build of the store runs.")] = IfHeldOption.wait,
+    if_held: IfHeldChoice = IfHeldOption.wait,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the pairs, the methods, the time and the disk space.")] = False,
 ) -> None:
     """Fuse, score and select, and keep the best of every pair as one snapshot; the last line is its id."""
@@ -274,7 +283,8 @@ def metrics(form: RowFormat = Format.table) -> None:
     print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
 
 
-app.command()(train)
+for command in (snapshots, tag, branch, manifest, reselect, train):
+    app.command()(command)
 
 
 @recipe_app.command("check")

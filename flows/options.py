@@ -17,6 +17,15 @@ class Format(StrEnum):
     json = "json"
 
 
+class IfHeldOption(StrEnum):
+    """What a command that writes does while a build of the store runs."""
+
+    wait = "wait"
+    refuse = "refuse"
+
+
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes of the local Dask cluster; 0 is one per core.")]
+IfHeldChoice = Annotated[IfHeldOption, typer.Option("--if-held", help="What to do while a build of the store runs.")]
 Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
 SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
 RowFormat = Annotated[Format, typer.Option("--format", help="How rows are printed.")]

@@ -27,6 +27,16 @@ def say(sentence: str) -> None:
     print(sentence, file=sys.stderr)
 
 
+def print_line(text: str) -> None:
+    """The last line of an answer, to stdout."""
+    print(text)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """An answer as JSON, to stdout."""
+    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+
+
 def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: str = "") -> None:
     """Rows to stdout in one of `FORMATS`; a number that is undefined is null in JSON and empty elsewhere."""
     if form == "json":

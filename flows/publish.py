@@ -94,7 +94,7 @@ def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot
         selections = [_select_row(one, kept, plan) for one, kept in zip(won, images, strict=True)]
         references = write_tables(store, plan, finished, selections)
         manifest = make_manifest(recipe, plan, finished, selections, references)
-        facts = describe_commit(manifest, finished)
+        facts = describe_commit(manifest, finished, selections)
         message = f"{facts['selections']} of {facts['pairs']} pairs, {facts['candidates']} candidates, by {facts['criterion']}"
         snapshot = Snapshot(store, draft.commit(message, manifest, facts))
         _check(snapshot, [one.pair_id for one in won if one.image_changed])
@@ -312,15 +312,17 @@ def _list_used(plan: Plan, finished: Sequence[Finished], selections: Sequence[Se
     }
 
 
-def describe_commit(manifest: Mapping[str, Any], finished: Sequence[Finished]) -> dict[str, Any]:
-    """What is kept with the commit itself, so that snapshots can be listed without opening each of them."""
-    values = [one.choice.value for one in finished if one.choice]
+def describe_commit(manifest: Mapping[str, Any], finished: Sequence[Finished], selections: Sequence[SelectionRow]) -> dict[str, Any]:
+    """What is kept with the commit itself, so that snapshots can be listed without opening each of them; `bytes` are of all pictures."""
+    values = [row.value for row in selections]
+    sizes = {one.pair_id: one.pair.height * one.pair.width for one in finished}
     return {
         "build_key": manifest["build_key"],
         **manifest["counts"],
         "criterion": manifest["criterion"]["name"],
         "methods": len({row.method for one in finished for row in one.rows}),
         "mean_value": math.fsum(values) / len(values) if values else None,
+        "bytes": sum((row.planes + row.candidate_planes) * sizes[row.pair_id] for row in selections),
     }
 
 

@@ -261,6 +261,8 @@ def check_tag(store: Store, name: str, snapshot: str | None) -> None:
     if name == MAIN:
         raise InputError(f"tag {name!r} would hide the branch {MAIN!r}, which is always the newest snapshot; choose another name")
     check_tag_name(name)
+    if name in store.repository.list_branches():
+        raise InputError(f"{name!r} is a branch already, and a name means one thing; choose another name")
     if name in store.repository.list_tags() and store.repository.lookup_tag(name) != snapshot:
         named = store.repository.lookup_tag(name)
         raise InputError(f"tag {name!r} already names snapshot {named} in {store.address}, and tags never move; choose another name")
