@@ -15,7 +15,7 @@ from flows.work import PairTask
 from prior import registry
 from prior.evaluate import EVALUATION
 from prior.published import PREFIX
-from prior.select import Choice
+from prior.select import Choice, Policy, find_values, may_win
 from storage import journal
 from storage.errors import BuildFailed, StoreError
 from storage.files import hash_bytes
@@ -32,6 +32,7 @@ from storage.schema import (
     QUARANTINED,
     SCHEMA_VERSION,
     SELECTIONS,
+    UNCONSTRAINED,
     PairRow,
     ScoreRow,
     SelectionRow,
@@ -208,7 +209,7 @@ def _delete_others(draft: Draft, finished: Sequence[Finished], plan: Plan, keep:
 def write_tables(store: Store, plan: Plan, finished: Sequence[Finished], selections: Sequence[SelectionRow]) -> dict[str, TableReference]:
     """Write the three tables; each is found under its own hash, and nothing refers to it until the commit."""
     by_id = {one.pair_id: one for one in finished}
-    pairs = [_close_pair(row, by_id.get(row.pair_id)) for row in plan.survey.rows]
+    pairs = [_close_pair(row, by_id.get(row.pair_id), plan.policy) for row in plan.survey.rows]
     scores = [row for one in finished for row in one.rows]
     return {
         "pairs": write_table(store.files, "pairs", to_table(pairs, PAIRS)),
@@ -217,13 +218,20 @@ def write_tables(store: Store, plan: Plan, finished: Sequence[Finished], selecti
     }
 
 
-def _close_pair(row: PairRow, one: Finished | None) -> PairRow:
+def _close_pair(row: PairRow, one: Finished | None, policy: Policy) -> PairRow:
     if one is None:
         return row
     if one.choice is not None:
         return replace(row, array=array_path(IMAGES, row.pair_id))
-    reasons = ", ".join(sorted({row.reason or "copy of a source, or an undefined metric" for row in one.rows})) or "no method was asked for"
+    out = "outside the criterion's conditions" if _could_win(one.rows, policy) else "copy of a source, or an undefined metric"
+    reasons = ", ".join(sorted({row.reason or out for row in one.rows})) or "no method was asked for"
     return replace(row, status=NO_CANDIDATE, reason=NO_CANDIDATE, message=f"{row.pair_id} has no valid candidate ({reasons})")
+
+
+def _could_win(rows: Sequence[ScoreRow], policy: Policy) -> bool:
+    """Whether a candidate has a value, so that nothing but the criterion's conditions keeps it from winning."""
+    values = find_values(rows, policy)
+    return any(may_win(row, policy) and math.isfinite(values[row.method]) for row in rows)
 
 
 def _select_row(one: Finished, images: Images, plan: Plan) -> SelectionRow:
@@ -231,7 +239,7 @@ def _select_row(one: Finished, images: Images, plan: Plan) -> SelectionRow:
     if choice is None:
         raise StoreError(f"{one.pair_id} has no winner to keep")
     winner = next(row for row in one.rows if row.method == choice.method)
-    hand = (BY_HAND,) if choice.by_hand else ()
+    how = ((BY_HAND,) if choice.by_hand else ()) + ((UNCONSTRAINED,) if choice.unconstrained else ())
     return SelectionRow(
         pair_id=one.pair_id,
         method=choice.method,
@@ -239,7 +247,7 @@ def _select_row(one: Finished, images: Images, plan: Plan) -> SelectionRow:
         value=choice.value,
         runner_up=choice.runner_up,
         margin=choice.margin,
-        flags=(*winner.flags, *one.pair.flags, *hand),
+        flags=(*winner.flags, *one.pair.flags, *how),
         note=choice.note,
         licence=find_licence(choice.method, plan.survey.blocks[one.pair.source], plan),
         image_hash=images.image_hash,
