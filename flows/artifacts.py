@@ -75,25 +75,25 @@ class Progress:
 
 
 @spare("summary")
-def leave_build(summary: Summary, made: bool, tag: str) -> None:
-    """A table of wins, one of failures where there are any, and a summary."""
+def leave_build(summary: Summary, made: bool, tag: str, flow: str = "build-prior") -> None:
+    """A table of wins, one of failures where there are any, and a summary, under the name of the flow."""
     table: list[dict[str, Any]] = [
         {"method": one.method, "wins": one.wins, "wins (balanced)": one.wins_balanced, "candidates": one.candidates, "failed": one.failed}
         for one in summary.tallies
     ]
-    create_table_artifact(table, key="build-prior-wins", description=f"Wins by {summary.criterion}, snapshot {summary.snapshot_id}")
-    create_markdown_artifact(write_markdown(summary, made, tag), key="build-prior-summary")
-    leave_failures(summary.failed)
+    create_table_artifact(table, key=f"{flow}-wins", description=f"Wins by {summary.criterion}, snapshot {summary.snapshot_id}")
+    create_markdown_artifact(write_markdown(summary, made, tag), key=f"{flow}-summary")
+    leave_failures(summary.failed, flow)
 
 
 @spare("failures")
-def leave_failures(failed: Sequence[Failures]) -> None:
+def leave_failures(failed: Sequence[Failures], flow: str = "build-prior") -> None:
     """A table of what failed: per method and reason how often, and the first of them in words."""
     if failed:
         table: list[dict[str, Any]] = [
             {"method": one.method, "reason": one.reason, "candidates": one.count, "the first": one.first} for one in failed
         ]
-        create_table_artifact(table, key="build-prior-failures", description="Candidates that failed, by method and reason")
+        create_table_artifact(table, key=f"{flow}-failures", description="Candidates that failed, by method and reason")
 
 
 @spare("report")

@@ -5,7 +5,7 @@ method, and only where nothing about methods and metrics differs is it the crite
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -46,7 +46,7 @@ class Side:
         policy: how its winners were picked.
         pairs: the rows of `pairs`, by pair_id.
         winners: the rows of `selections`, by pair_id.
-        candidates: of the pairs that are looked into, every candidate by pair_id and method.
+        candidates: of the pairs that are looked into, the candidates that can have had a say, by pair_id and method.
         metrics: those whose scores were read.
     """
 
@@ -82,7 +82,7 @@ class Held:
 
     @property
     def candidates(self) -> Mapping[str, ScoreRow]:
-        """Every candidate, failed ones included, by method."""
+        """The candidates that were read, failed ones included, by method."""
         return self.side.candidates.get(self.pair_id, {})
 
     def has_valid(self, method: str) -> bool:
@@ -102,30 +102,46 @@ def read_side(snapshot: Snapshot) -> Side:
     return Side(manifest, Policy(criterion, bool(recipe["allow_copies"]), by_hand), pairs, winners, {})
 
 
-def add_candidates(side: Side, snapshot: Snapshot, pair_ids: Collection[str], metrics: Sequence[str]) -> Side:
-    """The same side with the candidates of some pairs, and their scores by some metrics as far as they were kept."""
-    table = snapshot.table("scores", (*SCORE_COLUMNS, *metrics))
-    own = table.filter(pc.is_in(table["pair_id"], value_set=pa.array(sorted(pair_ids), pa.string())))
-    candidates: dict[str, dict[str, ScoreRow]] = {}
-    for row in to_score_rows(own):
-        candidates.setdefault(row.pair_id, {})[row.method] = row
-    return replace(side, candidates=candidates, metrics=frozenset(metric_columns(table.schema)))
+def add_candidates(sides: tuple[Side, Side], snapshots: tuple[Snapshot, Snapshot], pair_ids: Collection[str]) -> tuple[Side, Side]:
+    """The same sides with the candidates of some pairs that can have had a say, and their scores by what the newer criterion reads.
+
+    Those are the winners of both, and all candidates only where a criterion sets them beside each other: a row is dear to make, and
+    there are many.
+    """
+    relative = any(side.policy.criterion.relative for side in sides)
+    winners = {_key(pair_id, side.winners[pair_id]["method"]) for side in sides for pair_id in pair_ids if pair_id in side.winners}
+    read = []
+    for side, snapshot in zip(sides, snapshots, strict=True):
+        table = snapshot.table("scores", (*SCORE_COLUMNS, *sides[1].policy.criterion.metrics))
+        keys = table["pair_id"] if relative else pc.binary_join_element_wise(table["pair_id"], table["method"], "\n")
+        wanted = pa.array(sorted(pair_ids if relative else winners), pa.string())
+        candidates: dict[str, dict[str, ScoreRow]] = {}
+        for row in to_score_rows(table.filter(pc.is_in(keys, value_set=wanted))):
+            candidates.setdefault(row.pair_id, {})[row.method] = row
+        read.append(replace(side, candidates=candidates, metrics=frozenset(metric_columns(table.schema))))
+    return read[0], read[1]
+
+
+def _key(pair_id: str, method: str) -> str:
+    return f"{pair_id}\n{method}"
 
 
 def explain(before: Held, after: Held) -> tuple[str, str]:
     """Why a pair's winner changed: the cause, and a line that says more."""
-    told = (
-        (QUARANTINE, _tell_quarantine(before, after)),
-        (SOURCE, _tell_source(before, after)),
-        (METHOD_REMOVED, _tell_removed(before, after, (before.winner,))),
-        (METHOD_ADDED, _tell_added(before, after, (after.winner,))),
-        (METHOD_VERSION, tell_version(before, after, (before.winner, after.winner))),
-        (METRIC_VERSION, _tell_metrics(before, after)),
-        (CRITERION, _tell_criterion(before, after)),
-        *_tell_others(before, after),
-        (UNEXPLAINED, _tell_libraries(before, after)),
-    )
-    return next((cause, detail) for cause, detail in told if detail)
+    return next((cause, detail) for cause, detail in _tell_all(before, after) if detail)
+
+
+def _tell_all(before: Held, after: Held) -> Iterator[tuple[str, str]]:
+    """Every cause in the order in which they count, with what there is to say of it; nothing where it does not apply."""
+    yield QUARANTINE, _tell_quarantine(before, after)
+    yield SOURCE, _tell_source(before, after)
+    yield METHOD_REMOVED, _tell_removed(before, after, (before.winner,))
+    yield METHOD_ADDED, _tell_added(before, after, (after.winner,))
+    yield METHOD_VERSION, tell_version(before, after, (before.winner, after.winner))
+    yield METRIC_VERSION, _tell_metrics(before, after)
+    yield CRITERION, _tell_criterion(before, after)
+    yield from _tell_others(before, after)
+    yield UNEXPLAINED, _tell_libraries(before, after)
 
 
 def has_other_sources(before: Held, after: Held) -> bool:
@@ -142,7 +158,8 @@ def _tell_quarantine(before: Held, after: Held) -> str:
     was, now = (held.pair["status"] in USABLE for held in (before, after))
     if was == now:
         return ""
-    return f"{after.pair['status']} now: {after.pair['reason']}" if was else f"{before.pair['status']} before: {before.pair['reason']}"
+    row, when = (after.pair, "now") if was else (before.pair, "before")
+    return f"{row['status']} {when}" + (f": {row['reason']}" if row["reason"] != row["status"] else "")
 
 
 def _tell_source(before: Held, after: Held) -> str:
@@ -219,7 +236,7 @@ def _tell_criterion(before: Held, after: Held) -> str:
     return "; ".join(changes)
 
 
-def _tell_others(before: Held, after: Held) -> Iterable[tuple[str, str]]:
+def _tell_others(before: Held, after: Held) -> Iterator[tuple[str, str]]:
     """Changes of candidates that did not win, where a rule compares all candidates of a pair, so that any of them can turn it."""
     if not (before.side.policy.criterion.relative or after.side.policy.criterion.relative):
         return

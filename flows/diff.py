@@ -99,8 +99,7 @@ def find_diff(older: Snapshot, newer: Snapshot) -> Diff:
     before, after = read_side(older), read_side(newer)
     changed = find_changed(before.winners, after.winners)
     if changed:
-        metrics = after.policy.criterion.metrics
-        before, after = (add_candidates(side, one, changed, metrics) for side, one in ((before, older), (after, newer)))
+        before, after = add_candidates((before, after), (older, newer), changed)
     values_after = {pair_id: float(row["value"]) for pair_id, row in after.winners.items()}
     values_before = {
         pair_id: value_older_winner(Held(before, pair_id), Held(after, pair_id)) if pair_id in changed else values_after[pair_id]
@@ -137,19 +136,20 @@ def find_changed(before: Mapping[str, Mapping[str, Any]], after: Mapping[str, Ma
 def value_older_winner(before: Held, after: Held) -> float:
     """The value of the older winner under the newer criterion, nan where there is none.
 
-    It is judged among the newer candidates, by its newer scores where it still is the very same candidate, else by its older ones. Where
-    the newer snapshot has no candidates of the same sources, it is judged among those it won against.
+    It has its newer scores where it still is the very same candidate, else its older ones; ranks and z-scores are among the newer
+    candidates, on whose scale the newer winner's value is. Where the newer snapshot has none of the same sources, they are among those
+    it won against.
     """
     policy, own, field = after.side.policy, before.candidates[before.winner], before
     if after.candidates and not has_other_sources(before, after):
         field = after
         if after.has_valid(own.method) and not tell_version(before, after, (own.method,)):
             own = after.candidates[own.method]
-    wanted = set(policy.criterion.metrics)
-    if own is before.candidates[own.method] and not wanted <= before.side.metrics:
+    if own is before.candidates[own.method] and not before.side.metrics.issuperset(policy.criterion.metrics):
         return math.nan  # a metric that was not kept is not the same as an undefined one, for which a rule may have an answer
     others = [row for row in field.candidates.values() if row is not own and may_win(row, policy)]
-    return policy.criterion.values([own.scores, *(row.scores for row in others)])[0]
+    counted = [own is field.candidates.get(own.method) and may_win(own, policy), *(True for _ in others)]
+    return policy.criterion.values([own.scores, *(row.scores for row in others)], counted)[0]
 
 
 def find_effects(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

@@ -47,9 +47,10 @@ def print_diff(found: "Diff", older: str, newer: str) -> None:
     """A diff for people: what each cause did, the changed winners, and the rest in sentences to stderr."""
     from flows.output import print_rows, say
 
-    title = f"From {older} to {newer}: winners that changed, and what that did to the mean value under {found.criterion}"
-    tolls = [asdict(one) for one in found.tolls] + [{"cause": "all", "winners": len(found.winners), "effect": found.effect}]
-    print_rows(tolls, ("cause", "winners", "effect"), Format.table, title)
+    causes = [(one.cause, one.winners, one.effect) for one in found.tolls] + [("all", len(found.winners), found.effect)]
+    columns = ("cause", "changed winners", "effect on the mean value")
+    title = f"{older} -> {newer}, both valued by {found.criterion}"
+    print_rows([dict(zip(columns, one, strict=True)) for one in causes], columns, Format.table, title)
     rows = to_terminal_rows(found, ROWS_ON_A_TERMINAL if sys.stdout.isatty() else len(found.winners))
     if rows:
         print_rows(rows, list(rows[0]), Format.table)
@@ -80,7 +81,8 @@ def describe(found: "Diff", shown: int) -> list[str]:
     if shown < len(found.winners):
         more = f"{shown} of {len(found.winners)} changed winners are shown, those that did most to the mean"
         sentences.append(f"{more}; --format csv or --out FILE.parquet gives all")
-    sentences.append(f"{found.kept} winners are the same; mean value {found.mean_before:.4f} -> {found.mean_after:.4f}")
+    sentences.append(f"{found.kept} of {found.kept + len(found.winners)} winners are the same")
+    sentences.append(f"mean value {found.mean_before:.4f} -> {found.mean_after:.4f}")
     if found.unvalued:
         sentences.append(f"{found.unvalued} pairs are left out of the means: a winner of theirs has no value under {found.criterion}")
     for what, pair_ids in (("new", found.added), ("gone", found.removed), ("of other content", found.changed)):

@@ -145,11 +145,18 @@ def prepare_contest(
 
 
 def find_judges(snapshot: Snapshot, metrics: Sequence[str]) -> Judges:
-    """The judges of a contest: our two criteria, the snapshot's own where it is a third, their terms and the metrics named."""
-    own = snapshot.manifest["criterion"]
+    """The judges of a contest: our two criteria, the snapshot's own where it is a third, their terms and the metrics named.
+
+    A snapshot's own criterion that ranks candidates beside each other is left out, with a sentence in the log: the ranks would change
+    with whom a student happens to stand beside, and its value would not be the teacher's of the snapshot.
+    """
     criteria = [parse_criterion(name) for name in CRITERIA]
-    if own["name"] not in CRITERIA:
-        criteria.append(replace(parse_criterion(own["rule"]), name=str(own["name"])))
+    own = replace(parse_criterion(snapshot.manifest["criterion"]["rule"]), name=str(snapshot.manifest["criterion"]["name"]))
+    if own.relative:
+        sentence = "snapshot %s was selected by %s, which values candidates only beside each other; students are judged by %s instead"
+        logger.warning(sentence, snapshot.id, own.name, " and ".join(CRITERIA))
+    elif own.name not in CRITERIA:
+        criteria.append(own)
     names = [one.name for one in criteria]
     read = [metric for one in criteria for metric in one.metrics]
     columns = tuple(dict.fromkeys((*names, *TERMS, *metrics, *CORRELATIONS)))

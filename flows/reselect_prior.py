@@ -65,7 +65,7 @@ def reselect_prior(
         outcome = reselect(store, snapshot, criterion, run, tag=tag, who=name_run(), if_held=if_held)
     if outcome.made:
         announce_snapshot(outcome, tag)
-    leave_build(summarise(outcome.snapshot), outcome.made, tag)
+    leave_build(summarise(outcome.snapshot), outcome.made, tag, "reselect-prior")
     return outcome.snapshot.id
 
 

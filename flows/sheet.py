@@ -1,13 +1,14 @@
 """A sheet of one pair: its sources and its best candidates side by side, each with its scores."""
 
+import math
+
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from flows.candidates import recover
-from flows.summary import group_scores
+from flows.summary import group_scores, make_policy
 from prior.arrays import Picture
-from prior.criterion import parse_criterion
-from prior.select import Policy, rank
+from prior.select import find_values, rank
 from storage.errors import InputError
 from storage.schema import COPY_OF_SOURCE, ScoreRow
 from storage.snapshot import Snapshot
@@ -46,14 +47,23 @@ def draw_sheet(snapshot: Snapshot, pair_id: str, best: int) -> Picture:
 
 
 def rank_candidates(snapshot: Snapshot, pair_id: str) -> list[tuple[ScoreRow, float]]:
-    """The valid candidates of a pair with their values, best first; a winner set by hand stands first."""
-    rows = {row.method: row for row in group_scores(snapshot).get(pair_id, [])}
-    criterion = parse_criterion(str(snapshot.manifest["criterion"]["rule"]))
-    ranked = [(rows[method], value) for value, method in rank(rows.values(), Policy(criterion, allow_copies=True))]
-    winner = snapshot.winner_of(pair_id)
+    """The valid candidates of a pair with the values they have beside each other, best first.
+
+    A winner set by hand stands first, and what cannot win, as a copy or by the criterion's conditions, behind all that could.
+    """
+    rows = group_scores(snapshot).get(pair_id, [])
+    policy = make_policy(snapshot, str(snapshot.manifest["criterion"]["rule"]))
+    values = find_values(rows, policy)
+    ranked = [(row, values[row.method]) for row in rows if math.isfinite(values.get(row.method, math.nan))]
     if not ranked:
         raise InputError(f"{pair_id} has no valid candidate; `fusion-prior scores` says why")
-    return sorted(ranked, key=lambda one: (one[0].method != winner, COPY_OF_SOURCE in one[0].flags))
+    winner, could_win = snapshot.winner_of(pair_id), {method for _, method in rank(rows, policy)}
+
+    def place(one: tuple[ScoreRow, float]) -> tuple[bool, bool, bool, float, str]:
+        row, value = one
+        return row.method != winner, COPY_OF_SOURCE in row.flags, row.method not in could_win, -value, row.method
+
+    return sorted(ranked, key=place)
 
 
 def _tile(snapshot: Snapshot, row: ScoreRow, value: float) -> Tile:

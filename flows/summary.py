@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from prior.criterion import parse_criterion
 from prior.select import Choice, Policy, select
 from storage.errors import unknown_name
-from storage.schema import BY_HAND, FAILED, MISREGISTERED, OK, ScoreRow
+from storage.schema import BY_HAND, FAILED, MISREGISTERED, OK, UNCONSTRAINED, ScoreRow
 from storage.snapshot import Snapshot
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows
 
@@ -80,11 +80,14 @@ class Summary:
 def find_winners(snapshot: Snapshot, criterion: str = "") -> list[Winner]:
     """The winner of every pair, as selected or (with a criterion) as it would be, from the kept scores alone.
 
+    A pair without a winner, such as one where no candidate keeps to the conditions of a criterion with `else none`, has no row.
+
     Raises:
         InputError: the criterion is no criterion, or reads a metric that the snapshot does not hold.
     """
     groups = group_scores(snapshot)
-    balanced = {pair_id: _name(select(pair_id, rows, _policy(snapshot, BALANCED))) for pair_id, rows in groups.items()}
+    policy = make_policy(snapshot, BALANCED)
+    balanced = {pair_id: _name(select(pair_id, rows, policy)) for pair_id, rows in groups.items()}
     if criterion:
         return _select_again(snapshot, groups, criterion, balanced)
     chosen = to_selection_rows(snapshot.table("selections"))
@@ -143,7 +146,8 @@ def group_scores(snapshot: Snapshot) -> dict[str, list[ScoreRow]]:
     return dict(groups)
 
 
-def _policy(snapshot: Snapshot, criterion: str) -> Policy:
+def make_policy(snapshot: Snapshot, criterion: str) -> Policy:
+    """How a snapshot's winners are picked by a criterion; nobody is set by hand."""
     return Policy(parse_criterion(criterion), bool(snapshot.manifest["recipe"]["allow_copies"]))
 
 
@@ -152,7 +156,7 @@ def _name(choice: Choice | None) -> str:
 
 
 def _select_again(snapshot: Snapshot, groups: Mapping[str, list[ScoreRow]], criterion: str, balanced: Mapping[str, str]) -> list[Winner]:
-    policy = _policy(snapshot, criterion)
+    policy = make_policy(snapshot, criterion)
     missing = sorted(set(policy.criterion.metrics) - set(snapshot.manifest["metrics"]))
     if missing:
         raise unknown_name("metric in this snapshot", missing[0], snapshot.manifest["metrics"])
@@ -162,9 +166,8 @@ def _select_again(snapshot: Snapshot, groups: Mapping[str, list[ScoreRow]], crit
         choice = select(pair_id, rows, policy)
         if choice:
             of_row = next(row.flags for row in rows if row.method == choice.method)
-            winners.append(
-                Winner(pair_id, choice.method, choice.value, choice.runner_up, choice.margin, (*of_row, *flags[pair_id]), balanced[pair_id])
-            )
+            own = (*of_row, *flags[pair_id], *((UNCONSTRAINED,) if choice.unconstrained else ()))
+            winners.append(Winner(pair_id, choice.method, choice.value, choice.runner_up, choice.margin, own, balanced[pair_id]))
     return winners
 
 

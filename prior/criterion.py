@@ -7,7 +7,7 @@ set a candidate's scores beside those of the pair's others that may win:
   élections au scrutin, Histoire de l'Académie Royale des Sciences for 1781, printed 1784);
 - `z(x)`: x less their mean, in their standard deviations; 0 where all are equal.
 
-Where less is better, write `rank(-x)`. A criterion may go on with `where` and conditions, such as `balanced where qabf > 0.4 and vif > 0.5`:
+Where less is better, write `rank(-x)`. A criterion may go on with `where` and conditions, as in `balanced where qabf > 0.4 and vif > 0.5`:
 what fails one of them, or has it undefined, cannot win, though it counts in the ranks of the others. Where none of a pair's candidates
 passes, the rule picks as if there were no conditions (`else best`, which need not be written), or nobody wins (`else none`).
 
@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from prior.rule import Condition, Pool, Rule, build_conditions, build_rule, parse_tree
+from prior.rule import EXAMPLE, Condition, Pool, Rule, build_conditions, build_rule, parse_tree
 from storage.errors import InputError
 
 PROFILES: Mapping[str, str] = MappingProxyType(
@@ -61,8 +61,8 @@ class Criterion:
 
     @property
     def relative(self) -> bool:
-        """Whether a candidate's value depends on the others of its pair."""
-        return _read(self.rule).value.relative
+        """Whether it sets candidates beside each other, so that it says nothing of one without the others of its pair."""
+        return any(rule.relative for rule in _read(self.rule).list_rules())
 
     @property
     def constrained(self) -> bool:
@@ -99,7 +99,10 @@ class Criterion:
             InputError: the criterion values candidates only beside each other.
         """
         if self.relative:
-            raise InputError(f"criterion {self.name!r} values candidates beside each other and no picture alone; use one without rank() and z()")
+            raise InputError(
+                f"criterion {self.name!r} has no value for a picture alone, only for candidates beside each other; "
+                "use one without rank() and z()"
+            )
         return self.values((scores,))[0]
 
 
@@ -108,6 +111,10 @@ class _Reading:
     value: Rule
     conditions: tuple[Condition, ...]
     falls_back: bool
+
+    def list_rules(self) -> tuple[Rule, ...]:
+        """Every rule in it: that of the value, then both sides of every condition."""
+        return self.value, *(side for condition in self.conditions for side in (condition.left, condition.right))
 
 
 def parse_criterion(text: str) -> Criterion:
@@ -124,8 +131,7 @@ def parse_criterion(text: str) -> Criterion:
     reading = _read(rule)
     if not reading.value.metrics:
         raise InputError(f"criterion {name!r} reads no metric; write for example '2*ssim + vif + 3*qabf'")
-    sides = (side for condition in reading.conditions for side in (condition.left, condition.right))
-    return Criterion(name, rule, tuple(sorted(reading.value.metrics.union(*(side.metrics for side in sides)))))
+    return Criterion(name, rule, tuple(sorted(frozenset[str]().union(*(one.metrics for one in reading.list_rules())))))
 
 
 def _split(text: str) -> tuple[str, str, str]:
@@ -140,7 +146,7 @@ def _split(text: str) -> tuple[str, str, str]:
     asked, *otherwise = (part.strip() for part in _ELSE.split(conditions[0]))
     if not value or not asked:
         missing = "rule before" if asked else "condition after"
-        raise InputError(f"criterion {text!r} has no {missing} 'where'; write for example 'balanced where qabf > 0.4'")
+        raise InputError(f"criterion {text!r} has no {missing} 'where'; write for example '{EXAMPLE}'")
     if otherwise not in ([], [BEST], [NONE]):
         said = " else ".join(otherwise)
         raise InputError(f"criterion {text!r} says 'else {said}'; after the conditions stands 'else {BEST}', 'else {NONE}' or nothing")
@@ -166,7 +172,7 @@ def _read_rule(text: str) -> Rule:
 def _read_conditions(text: str) -> tuple[Condition, ...]:
     node = parse_tree(text)
     if node is None:
-        raise InputError(f"{text!r} after the 'where' of a criterion is no condition; write for example 'balanced where qabf > 0.4'")
+        raise InputError(f"{text!r} after the 'where' of a criterion is no condition; write for example '{EXAMPLE}'")
     return build_conditions(node)
 
 

@@ -108,10 +108,17 @@ def write_png(path: Path, picture: Picture) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
-        Image.fromarray(picture).save(draft, format="PNG")
+        draft.write_bytes(encode_png(picture))
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def encode_png(picture: Picture) -> bytes:
+    """A picture, uint8 `(H, W)` or `(H, W, 3)` RGB, as the bytes of a PNG file: lossless, and the same for the same pixels."""
+    content = BytesIO()
+    Image.fromarray(picture).save(content, format="PNG")
+    return content.getvalue()
 
 
 def show_path(path: Path | str) -> str:

@@ -18,6 +18,8 @@ from storage.errors import InputError
 
 MAX_DEPTH = 100  # operations inside operations: keeps every walk through a rule far from Python's limit of recursion
 LARGEST_NUMBER = 1e12
+DIGITS = 12  # of a z-score after the point: two candidates at -1 and 1 stand there exactly, so that what is equal ties as it should
+EXAMPLE = "balanced where qabf > 0.4 and vif > 0.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +113,9 @@ def build_conditions(node: ast.expr) -> tuple[Condition, ...]:
             pairs = zip(itertools.pairwise(sides), ops, strict=True)
             return tuple(Condition(x, _COMPARISONS[type(op)], y) for (x, y), op in pairs)
         case _:
-            raise InputError(f"{quote(node)} is no condition of a criterion; use comparisons by >, <, >= or <=, joined by 'and': '{EXAMPLE}'")
-
-
-EXAMPLE = "balanced where qabf > 0.4 and vif > 0.5"
+            raise InputError(
+                f"{quote(node)} is no condition of a criterion; use comparisons by >, <, >= or <=, joined by 'and': '{EXAMPLE}'"
+            )
 
 
 def quote(node: ast.AST) -> str:
@@ -153,7 +154,7 @@ def _build_call(node: ast.Call, name: str, arguments: Sequence[Rule]) -> Rule:
         raise InputError(f"{name}() in a criterion was given {len(arguments)} values: {quote(node)}")
     if name in _FUNCTIONS:
         return _combine(_FUNCTIONS[name], *arguments)
-    (x,), place = arguments, _PLACES[name]
+    x, place = arguments[0], _PLACES[name]
     if x.relative:
         raise InputError(f"{quote(node)} in a criterion has a rank() or z() inside another; give {name}() a rule without them")
     return Rule(lambda pool: place(x.compute(pool), pool.counted), x.metrics, relative=True)
@@ -192,13 +193,12 @@ def standardise(values: Sequence[float], counted: Sequence[bool]) -> list[float]
     field = [value for value, counts in zip(values, counted, strict=True) if counts and math.isfinite(value)]
     if not field:
         return [math.nan] * len(values)
-    _, power = math.frexp(max(map(abs, field)))  # of two: no digit is lost, and no square or sum is too large
-    scaled = [math.ldexp(value, -power) for value in field]
-    mean = math.fsum(scaled) / len(scaled)
-    deviation = math.sqrt(math.fsum((value - mean) * (value - mean) for value in scaled) / len(scaled))
     if min(field) == max(field):
         return [0.0 if math.isfinite(value) else math.nan for value in values]
-    return [(math.ldexp(value, -power) - mean) / deviation if math.isfinite(value) else math.nan for value in values]
+    unit = max(map(abs, field))  # so that no square and no sum is too large for a float
+    mean = math.fsum(value / unit for value in field) / len(field)
+    deviation = math.sqrt(math.fsum((value / unit - mean) * (value / unit - mean) for value in field) / len(field))
+    return [round((value / unit - mean) / deviation, DIGITS) if math.isfinite(value) else math.nan for value in values]
 
 
 # What a rule is made of.
@@ -228,9 +228,7 @@ _COMPARISONS: Mapping[type[ast.cmpop], Callable[[float, float], bool]] = Mapping
     {ast.Gt: operator.gt, ast.Lt: operator.lt, ast.GtE: operator.ge, ast.LtE: operator.le}
 )
 _FUNCTIONS: Mapping[str, Callable[..., float]] = MappingProxyType({"min": _smallest, "max": _largest, "otherwise": _otherwise})
-_PLACES: Mapping[str, Callable[[Sequence[float], Sequence[bool]], list[float]]] = MappingProxyType(
-    {"rank": count_points, "z": standardise}
-)
+_PLACES: Mapping[str, Callable[[Sequence[float], Sequence[bool]], list[float]]] = MappingProxyType({"rank": count_points, "z": standardise})
 _ARITIES: Mapping[str, range] = MappingProxyType(
     {"min": range(1, 20), "max": range(1, 20), "otherwise": range(2, 3), "rank": range(1, 2), "z": range(1, 2)}
 )

@@ -80,6 +80,7 @@ CANDIDATE_REASONS = MappingProxyType(
         "unreadable": "the published file cannot be decoded",
         "flat": "the published result has one value only",
         "other_pair": "the published result shows another pair",
+        "changed": "what was scored before can not be made again: another version, another file, or other numbers",
     }
 )
 

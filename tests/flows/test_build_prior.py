@@ -18,6 +18,7 @@ from flows.build_prior import build_prior
 from flows.cluster import run_all
 from flows.logs import PACKAGES
 from flows.recipe import Recipe
+from flows.reselect_prior import reselect_prior
 from flows.work import PairTask
 from storage.snapshot import Snapshot
 from storage.tables import to_selection_rows
@@ -70,6 +71,16 @@ def test_flow_makes_the_snapshot_and_leaves_artifacts(
     with get_client(sync_client=True) as api:
         runs = [run for run in api.read_task_runs() if run.name.startswith("evaluate-batch")]
     assert len(runs) == 2 and all(run.state is not None and run.state.is_completed() for run in runs)
+
+
+def test_reselection_is_a_flow_too(server: None, client: Client, make_pairs: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    store, scheduler = str(tmp_path / "s"), client.scheduler.address
+    first = build_prior(**make_pairs(2), methods=["average", "maximum"], store=store, scheduler=scheduler)
+    second = reselect_prior(store=store, criterion="-ssim_a", tag="v2", scheduler=scheduler)
+    assert second == Snapshot(store, "v2").id == Snapshot(store).id != first
+    with get_client(sync_client=True) as api:
+        left = {str(one.key) for one in api.read_artifacts() if second in str(one.data) or second in str(one.description)}
+    assert left == {"reselect-prior-summary", "reselect-prior-wins"}
 
 
 def test_what_failed_is_an_artifact_of_its_own(

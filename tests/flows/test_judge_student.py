@@ -104,9 +104,14 @@ def make_row(pair_id: str, method: str, quality: float, status: str = OK) -> Sco
     return ScoreRow(pair_id=pair_id, method=method, version="1", content_key="", status=status, scores={"qabf": quality})
 
 
+def make_tables(**tables: pa.Table) -> Any:
+    """All of a snapshot that is asked for its tables alone."""
+    return SimpleNamespace(id="S1", table=lambda name, columns=None: tables[name].select(columns or tables[name].column_names))
+
+
 def find_best(rows: dict[str, list[ScoreRow]], winners: dict[str, str]) -> dict[str, str]:
     records = [{"pair_id": k, "method": m, "content_key": "", "value": 1.0, "flags": []} for k, m in winners.items()]
-    stub: Any = SimpleNamespace(selections=lambda: pa.Table.from_pylist(records))
+    stub = make_tables(selections=pa.Table.from_pylist(records))
     return find_best_singles(stub, rows, [parse_criterion("qabf")])
 
 
@@ -145,11 +150,27 @@ def test_best_single_whose_pictures_are_gone_keeps_its_criteria_and_leaves_the_r
     assert verdict.left_out == {} and "corr_a" not in find_standing(verdict, name).scores
 
 
+def select_by(snapshot: Snapshot, rule: str) -> Any:
+    """As much of a snapshot selected by a criterion of its own as its judges are found from."""
+    return SimpleNamespace(id=snapshot.id, manifest={**snapshot.manifest, "criterion": {"name": "mine", "rule": rule}})
+
+
 def test_snapshot_with_a_criterion_of_its_own_is_judged_by_that_too(snapshot: Snapshot) -> None:
-    own = replace(snapshot, manifest={**snapshot.manifest, "criterion": {"name": "mine", "rule": "qabf + ssim"}})
+    own = select_by(snapshot, "qabf + ssim")
     judges = find_judges(own, ())
     assert [one.name for one in judges.criteria] == ["diff-if", "balanced", "mine"] and judges.criteria[2].rule == "qabf + ssim"
     assert len(find_judges(snapshot, ()).criteria) == 2
+
+
+@pytest.mark.parametrize("rule", ["2*rank(qabf) + rank(ssim)", "qabf where z(ssim) > 0"])
+def test_criterion_that_sets_candidates_beside_each_other_judges_no_student(
+    rule: str, snapshot: Snapshot, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = select_by(snapshot, rule)
+    with caplog.at_level(logging.WARNING):
+        judges = find_judges(own, ())
+    assert judges == find_judges(snapshot, ()) and "mine" not in judges.columns
+    assert f"snapshot {snapshot.id} was selected by mine, which values candidates only beside each other" in caplog.text
 
 
 # A student.
@@ -222,11 +243,7 @@ def test_metric_that_breaks_is_told_and_undefined(snapshot: Snapshot, caplog: py
 
 def make_stub(rows: list[tuple[str, str, str]], winners: list[str]) -> Any:
     pairs = pa.Table.from_pylist([dict(zip(("pair_id", "group", "split"), row, strict=True)) for row in rows])
-    return SimpleNamespace(
-        id="S1",
-        pairs=lambda: pairs,
-        selections=lambda columns: pa.table({"pair_id": pa.array(winners, pa.string())}),
-    )
+    return make_tables(pairs=pairs, selections=pa.table({"pair_id": pa.array(winners, pa.string())}))
 
 
 ROWS = [("p0", "x", "train"), ("p1", "y", "test"), ("p2", "", "test"), ("p3", "y", "test")]
@@ -249,9 +266,7 @@ def test_split_without_a_pair_is_refused_with_a_remedy(winners: list[str], has: 
 
 
 def test_snapshot_without_splits_is_refused_with_a_remedy() -> None:
-    stub: Any = SimpleNamespace(
-        id="S1", pairs=lambda: pa.table({"pair_id": ["p0"]}), selections=lambda columns: pa.table({"pair_id": ["p0"]})
-    )
+    stub = make_tables(pairs=pa.table({"pair_id": ["p0"]}), selections=pa.table({"pair_id": ["p0"]}))
     with pytest.raises(InputError, match="before pairs were split; run its build again"):
         find_split(stub, "test")
 

@@ -1,5 +1,6 @@
 """Summaries: what failed, by method and reason, and a snapshot in a few numbers."""
 
+import copy
 import pickle
 from pathlib import Path
 
@@ -9,9 +10,10 @@ from distributed import Client
 from flows.build import build
 from flows.output import describe
 from flows.recipe import make_recipe
-from flows.summary import Failures, count_failures, name_reasons, summarise
-from storage.errors import BuildFailed
-from storage.schema import FAILED, MISSING, OK, ScoreRow
+from flows.sheet import rank_candidates
+from flows.summary import Failures, count_failures, find_winners, group_scores, name_reasons, summarise
+from storage.errors import BuildFailed, UnknownName
+from storage.schema import FAILED, MISSING, OK, UNCONSTRAINED, ScoreRow
 from storage.snapshot import Snapshot
 
 
@@ -71,3 +73,42 @@ def test_too_many_failures_are_told_in_the_error_too(split_store: str, client: C
     summary = summarise(build(make_recipe(recipe | {"max_failures": 1}), str(tmp_path / "s"), client).snapshot)
     assert summary.failed == caught.value.failures
     assert "12 candidates failed (raised 6, wrong_output 6); `fusion-prior scores` says why." in describe(summary)
+
+
+# Another criterion, from the kept scores.
+
+
+def test_winners_by_rank_have_the_points_of_the_kept_scores(split_store: str) -> None:
+    snapshot = Snapshot(split_store)
+    winners = find_winners(snapshot, "rank(qabf)")
+    best = {pair_id: max(rows, key=lambda row: row.scores["qabf"]).method for pair_id, rows in group_scores(snapshot).items()}
+    assert {one.pair_id: one.method for one in winners} == best and len(best) == 6
+    assert all((one.value, one.margin) == (1, 1) and UNCONSTRAINED not in one.flags for one in winners)
+
+
+def test_winners_that_no_condition_was_kept_for_are_flagged_or_left_out(split_store: str) -> None:
+    snapshot = Snapshot(split_store)
+    free, bound = find_winners(snapshot, "qabf"), find_winners(snapshot, "qabf where qabf > 9")
+    assert [(one.pair_id, one.method, one.value) for one in bound] == [(one.pair_id, one.method, one.value) for one in free]
+    assert all(one.flags[-1] == UNCONSTRAINED for one in bound) and not any(UNCONSTRAINED in one.flags for one in free)
+    middle = sorted(one.value for one in free)[3]
+    kept = find_winners(snapshot, f"qabf where qabf >= {middle!r} else none")
+    assert [(one.pair_id, one.method) for one in kept] == [(one.pair_id, one.method) for one in free if one.value >= middle]
+    assert len(kept) == 3 and all(one.value >= middle and one.flags == () for one in kept)
+    assert find_winners(snapshot, "qabf where qabf > 9 else none") == []
+
+
+def test_conditions_on_a_metric_that_was_not_kept_are_refused(split_store: str) -> None:
+    with pytest.raises(UnknownName, match="unknown metric in this snapshot 'absent'"):
+        find_winners(Snapshot(split_store), "qabf where absent > 1")
+
+
+def test_candidates_on_a_sheet_have_the_values_they_have_beside_each_other(split_store: str) -> None:
+    snapshot = copy.copy(Snapshot(split_store))
+    for rule, values in (("rank(qabf)", [1, 0]), ("z(qabf) where qabf > 9", [1, -1])):
+        snapshot.manifest = {**snapshot.manifest, "criterion": {"name": rule, "rule": rule}}
+        for pair_id, rows in group_scores(snapshot).items():
+            ranked = rank_candidates(snapshot, pair_id)
+            assert sorted((value for _, value in ranked), reverse=True) == values
+            assert max(ranked, key=lambda one: one[1])[0] == max(rows, key=lambda row: row.scores["qabf"])
+            assert ranked[0][0].method == snapshot.winner_of(pair_id)  # by the snapshot's own selection

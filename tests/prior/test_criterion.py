@@ -12,7 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from prior.criterion import MAX_DEPTH, MAX_LENGTH, PROFILES, parse_criterion
+from prior.criterion import MAX_LENGTH, PROFILES, parse_criterion
+from prior.rule import MAX_DEPTH
 from storage.errors import InputError
 
 Scores = dict[str, float]
@@ -22,6 +23,10 @@ CANDIDATE: Scores = {
     **{"ssim": 1.1, "ssim_a": 0.7, "ssim_b": 0.4, "ssim_l2": 0.9},
     **{"vif": 1.3, "vif_a": 0.5, "vif_b": 0.8, "qabf": 0.6},
 }
+
+
+ABSOLUTE = ("diff-if", "diff-if-released", "balanced")
+"""The profiles that give a picture alone a value; the others compare candidates."""
 
 
 def evaluate(rule: str, scores: Scores = SCORES) -> float:
@@ -73,10 +78,16 @@ def test_an_undefined_vif_counts_as_one_in_the_released_profile_only(source: str
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_profiles_need_every_metric_they_read(profile: str) -> None:
+def test_profiles_stand_for_their_rules(profile: str) -> None:
     criterion = parse_criterion(profile)
     assert criterion.name == profile and criterion.rule == PROFILES[profile]
     assert list(criterion.metrics) == sorted(set(criterion.metrics))
+    assert criterion.relative == (profile not in ABSOLUTE) and not criterion.constrained
+
+
+@pytest.mark.parametrize("profile", ABSOLUTE)
+def test_profiles_need_every_metric_they_read(profile: str) -> None:
+    criterion = parse_criterion(profile)
     forgiven = {"vif_a", "vif_b"} if profile == "diff-if-released" else set()
     for name in criterion.metrics:
         assert math.isnan(criterion.value(CANDIDATE | {name: math.nan})) == (name not in forgiven), name
@@ -88,7 +99,7 @@ TERMS = st.fixed_dictionaries({name: st.floats(-1, 2) for name in COLUMNS})
 
 @settings(deadline=None, derandomize=True)
 @given(terms=TERMS, factor=st.floats(0.01, 100))
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ABSOLUTE)
 def test_profiles_scale_with_the_scores(profile: str, terms: Scores, factor: float) -> None:
     scaled = {name: factor * term for name, term in terms.items()}
     assert evaluate(profile, to_scores(scaled)) == pytest.approx(factor * evaluate(profile, to_scores(terms)), abs=1e-9 * (1 + factor))
@@ -96,7 +107,7 @@ def test_profiles_scale_with_the_scores(profile: str, terms: Scores, factor: flo
 
 @settings(deadline=None, derandomize=True)
 @given(terms=TERMS, gain=st.floats(0, 1), name=st.sampled_from(COLUMNS))
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ABSOLUTE)
 def test_a_better_term_never_lowers_a_profile(profile: str, terms: Scores, gain: float, name: str) -> None:
     better = terms | {name: terms[name] + gain}
     assert evaluate(profile, to_scores(better)) >= evaluate(profile, to_scores(terms)) - 1e-12
@@ -104,7 +115,7 @@ def test_a_better_term_never_lowers_a_profile(profile: str, terms: Scores, gain:
 
 @settings(deadline=None, derandomize=True)
 @given(terms=TERMS)
-@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("profile", ABSOLUTE)
 def test_profiles_do_not_prefer_a_source(profile: str, terms: Scores) -> None:
     other = {"a": "b", "b": "a"}
     swapped = {"_".join(other.get(part, part) for part in name.split("_")): term for name, term in terms.items()}
@@ -180,8 +191,10 @@ FOREIGN = [
     *("1e12*ssim", "1e400*ssim", f"{'9' * 400}*ssim", "ssim + 1000000000000", "9**9**9*ssim"),
     *("min()", "max()", "min(*ssim)", "min(ssim, key=vif)", "min(**ssim)", f"min({', '.join(['ssim'] * 20)})"),
     *("otherwise(ssim)", "otherwise(ssim, 1, 2)", "otherwise()", "ssim.min(vif)", "min.max(ssim)"),
+    *("rank()", "z()", "rank(ssim, vif)", "z(*ssim)", "rank(x=ssim)", "rank(ssim > vif)", "z(ssim where vif > 1)", "ssim.rank(vif)"),
     *("", " ", "()", "2 ssim", "ssim vif", "ssim +", "* ssim", "2*", ")", "(ssim", "ssim; vif", "ssim = 1", "import os", "ssim\nvif"),
     *("ssim\0", "\ud800", "\u2028", "ssim!", "$ssim", "ssim?", "`ssim`", "diff if", "diff-if rule"),
+    *("f'''{\"\"\"\n\"\"\"}''' + ssim", "f'''{\"\"\"\n\"\"\"}''' > ssim"),
 ]
 
 
@@ -200,7 +213,7 @@ def test_a_rule_that_reads_no_metric_is_refused(rule: str) -> None:
 def test_a_refusal_names_the_piece_and_what_is_allowed() -> None:
     with pytest.raises(InputError, match=r"'ssim \*\* 2' cannot stand in a criterion; use metric names, numbers, .* otherwise\(\)"):
         parse_criterion("vif + 3*min(qabf, ssim**2)")
-    with pytest.raises(InputError, match=r"neither a profile \(diff-if, diff-if-released, balanced\) nor a rule"):
+    with pytest.raises(InputError, match=r"neither a profile \(diff-if, diff-if-released, balanced, rank-sum, z-score\) nor a rule"):
         parse_criterion("2 ssim")
 
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prior.criterion import parse_criterion
-from prior.select import Choice, Policy, rank, select
+from prior.select import Choice, Policy, find_values, rank, select
 from storage.schema import BY_HAND, COPY_OF_SOURCE, FAILED, MISSING, OK, ScoreRow
 
 POLICY = Policy(parse_criterion("qabf"))
@@ -124,6 +124,77 @@ def test_a_valid_candidate_without_a_value_can_be_set_by_hand() -> None:
     assert math.isnan(choice.value) and math.isnan(choice.margin)
 
 
+# Ranks and z-scores.
+
+SCORES = {"a": (0.9, 0.1, 0.5), "b": (0.5, 0.8, 0.1), "c": (0.1, 0.4, 0.4), "copy": (1.0, 0.9, 0.0)}
+
+
+def rows_of(scores: dict[str, tuple[float, float, float]]) -> list[ScoreRow]:
+    """Rows with SSIM, VIF and Qabf, a copy flagged as one."""
+    return [
+        replace(row(method, math.nan, flags=COPY if method == "copy" else ()), scores=dict(zip(("ssim", "vif", "qabf"), own, strict=True)))
+        for method, own in scores.items()
+    ]
+
+
+def under(text: str, allow_copies: bool = False) -> Policy:
+    return Policy(parse_criterion(text), allow_copies)
+
+
+def test_borda_points_are_counted_among_those_that_may_win() -> None:
+    rows = [*rows_of(SCORES), row("failed", 9, FAILED)]
+    assert rank(rows, under("rank-sum")) == [(4, "a"), (3, "b"), (2, "c")]
+    assert rank(rows, under("rank-sum", allow_copies=True)) == [(6, "copy"), (5, "a"), (4, "b"), (3, "c")]
+    assert find_values(rows, under("rank-sum")) == {"a": 4, "b": 3, "c": 2, "copy": 6}
+    assert pick(*rows, policy=under("rank-sum")) == Choice("a", 4, "b", 1)
+
+
+def test_a_winner_set_by_hand_takes_no_points_from_the_others() -> None:
+    policy = replace(under("rank-sum"), by_hand={"p": ("copy", "no halo")})
+    assert pick(*rows_of(SCORES), policy=policy) == Choice("copy", 6, "a", 2, by_hand=True, note="no halo")
+
+
+def test_two_that_stand_alike_in_z_tie() -> None:
+    rows = rows_of({"b": (0.3, 0.3, 0.7), "a": (0.1, 0.2, 0.9)})
+    assert pick(*rows, policy=under("z-score")) == Choice("a", 0, "b", 0)
+
+
+# Conditions.
+
+FIVE = [row("a", 5), row("b", 4), row("c", 3), row("d", math.nan), row("copy", 9, flags=COPY)]
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("qabf where qabf < 5", Choice("b", 4, "c", 1)),
+        ("qabf where qabf <= 3", Choice("c", 3, "", math.nan)),
+        ("qabf where qabf > 1", Choice("a", 5, "b", 1)),
+        ("qabf where qabf > 5", Choice("a", 5, "b", 1, unconstrained=True)),
+        ("qabf where qabf > 5 else best", Choice("a", 5, "b", 1, unconstrained=True)),
+        ("qabf where qabf > 5 else none", None),
+        ("qabf where qabf > 3 else none", Choice("a", 5, "b", 1)),
+        ("rank(qabf) where qabf < 5", Choice("b", 1.0, "c", 1.0)),
+        ("rank(qabf) where rank(qabf) < 1 else none", Choice("c", 0.0, "", math.nan)),
+        ("-qabf where otherwise(qabf, 9) > 5", Choice("c", -3, "b", 1, unconstrained=True)),  # the one that passes has no value
+    ],
+)
+def test_conditions_say_who_could_win(text: str, choice: Choice | None) -> None:
+    assert repr(select("p", FIVE, under(text))) == repr(choice)
+    ranked = rank(FIVE, under(text))
+    assert (ranked[0][1] if ranked else None) == (choice.method if choice else None)
+
+
+def test_a_winner_set_by_hand_keeps_to_no_condition_but_its_rivals_do() -> None:
+    policy = under("qabf where qabf < 5 else none")
+    assert pick(*FIVE, policy=by_hand("a", policy)) == Choice("a", 5, "b", 1, by_hand=True, note="no halo")
+    assert pick(*FIVE, policy=by_hand("copy", policy)) == Choice("copy", 9, "b", 5, by_hand=True, note="no halo")
+    policy = under("qabf where qabf > 5")
+    assert pick(*FIVE, policy=by_hand("b", policy)) == Choice("b", 4, "a", -1, by_hand=True, note="no halo")
+    alone = pick(*FIVE, policy=by_hand("b", under("qabf where qabf > 5 else none")))
+    assert (alone.method, alone.runner_up, alone.unconstrained) == ("b", "", False)
+
+
 # Laws.
 
 VALUES = st.sampled_from([-1.0, 0.0, 0.5, 0.5, 1.0, math.nan, math.inf])
@@ -139,10 +210,14 @@ ROWS = st.lists(
     unique_by=lambda one: one.method,
 )
 POLICIES = st.sampled_from([POLICY, LENIENT, by_hand("m1"), by_hand("m2", LENIENT)])
+RELATIVE = st.sampled_from([under("rank(qabf)"), under("z(qabf)", allow_copies=True), by_hand("m2", under("z(qabf)"))])
+CONSTRAINED = st.sampled_from(
+    [under("qabf where qabf < 0 else none"), under("z(qabf) where rank(qabf) <= 2"), by_hand("m1", under("qabf where qabf <= 0.5"))]
+)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(rows=ROWS, policy=POLICIES, order=st.randoms())
+@given(rows=ROWS, policy=POLICIES | RELATIVE | CONSTRAINED, order=st.randoms())
 def test_the_order_of_the_rows_does_not_matter(rows: list[ScoreRow], policy: Policy, order: random.Random) -> None:
     shuffled = order.sample(rows, len(rows))
     assert repr(select("p", shuffled, policy)) == repr(select("p", rows, policy))  # by text, because nan differs from nan
@@ -170,6 +245,31 @@ def test_nobody_who_may_win_is_better_than_the_winner(rows: list[ScoreRow], poli
         tied = sorted(method for method, value in values.items() if value == best)
         assert (choice.value, choice.method) == (best, tied[0])
         assert len(tied) == 1 or (choice.runner_up, choice.margin) == (tied[1], 0)
+
+
+NUMBERS = st.integers(-8, 8).map(lambda number: number / 8)  # exact in a float, and after any of the maps below
+TRIPLES = st.dictionaries(st.sampled_from([*SCORES, "d", "e"]), st.tuples(NUMBERS, NUMBERS, NUMBERS), max_size=6)
+MAP = st.tuples(st.integers(-3, 3).map(lambda power: 2.0**power), NUMBERS)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(scores=TRIPLES, maps=st.tuples(MAP, MAP, MAP), policy=st.sampled_from([under("rank-sum"), under("z-score")]))
+def test_units_and_offsets_change_no_winner_by_rank_or_z(
+    scores: dict[str, tuple[float, float, float]], maps: tuple[tuple[float, float], ...], policy: Policy
+) -> None:
+    mapped: dict[str, tuple[float, float, float]] = {}
+    for method, own in scores.items():
+        x, y, z = (factor * value + offset for (factor, offset), value in zip(maps, own, strict=True))
+        mapped[method] = (x, y, z)
+    before, after = (select("p", rows_of(one), policy) for one in (scores, mapped))
+    assert (before and (before.method, before.runner_up)) == (after and (after.method, after.runner_up))
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(rows=ROWS, policy=POLICIES | RELATIVE, ending=st.sampled_from(["", "else best", "else none"]))
+def test_a_condition_that_all_keep_to_changes_nothing(rows: list[ScoreRow], policy: Policy, ending: str) -> None:
+    constrained = replace(policy, criterion=parse_criterion(f"{policy.criterion.rule} where otherwise(qabf, 0) >= -1 {ending}"))
+    assert repr(select("p", rows, constrained)) == repr(select("p", rows, policy))
 
 
 # A bare source as a candidate, scored beside the published results.
