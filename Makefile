@@ -50,7 +50,7 @@ bench-build: .venv/installed-dev ## A whole build against the bare sum of its ke
 bench-loader: .venv/installed-dev ## Crops for training: from the store against three PNG files per pair
 	$(BIN)/python benchmarks/bench_loader.py
 
-bench-store: .venv/installed-dev ## Ways to keep 5,000 pairs: write, random read, size
+bench-store: .venv/installed-dev ## Ways to keep 5,000 pairs; a triple against three PNG files; a snapshot of 10,000 pairs
 	$(BIN)/python benchmarks/bench_store.py
 
 bench-train: .venv/installed-dev ## Seconds per training step, to fuse, and memory of each preset

@@ -85,15 +85,17 @@ def find_leaks(snapshot: "Snapshot", folder: Path, splits: Sequence[str] = (), r
         StoreError: an image of the snapshot is lost.
     """
     from prior.leaks import find_pictures, find_suspects, judge, rank
+    from prior.pictures import show_path
 
     found = find_pictures(folder)
     rows = _list_pairs(snapshot, splits)
     known = list(_do_all(functools.partial(_know, snapshot), rows, "reading pairs", report))
-    passed = list(found.passed)
-    sights = _keep_sights(_do_all(functools.partial(_try_look, folder=folder), found.pictures, "comparing pictures", report), passed)
-    suspects = find_suspects(known, sights)
-    if len(passed) == len(found.passed) + len(found.pictures):
-        raise InputError(f"none of the {len(found.pictures)} pictures in {folder} can be compared; the first: {passed[len(found.passed)]}")
+    unreadable: list[str] = []
+    seen = _do_all(functools.partial(_try_look, folder=folder), found.pictures, "comparing pictures", report)
+    suspects = find_suspects(known, _keep_sights(seen, unreadable))
+    compared = len(found.pictures) - len(unreadable)
+    if not compared:
+        raise InputError(f"no picture in {show_path(folder)} can be compared; the first: {unreadable[0]}")
 
     def confirm(row: "PairRow") -> "list[Leak]":
         return judge(row, snapshot.pictures(row.pair_id), suspects[row.pair_id])
@@ -101,13 +103,14 @@ def find_leaks(snapshot: "Snapshot", folder: Path, splits: Sequence[str] = (), r
     suspected = [row for row in rows if row.pair_id in suspects]
     confirmed = _do_all(confirm, suspected, "comparing what is near", report)
     leaks = sorted((leak for one in confirmed for leak in one), key=rank)
-    pictures = len(found.pictures) - (len(passed) - len(found.passed))
-    return Search(tuple(leaks), Counter(row.split for row in rows), pictures, tuple(passed))
+    return Search(tuple(leaks), Counter(row.split for row in rows), compared, (*found.passed, *unreadable))
 
 
 def summarise(search: Search, folder: Path) -> str:
     """How many pairs of which split leak, of how many, in one sentence."""
-    among = f"among the {search.pictures} pictures in {folder}"
+    from prior.pictures import show_path
+
+    among = f"among the {search.pictures} pictures in {show_path(folder)}"
     total = search.pairs.total()
     if not search.leaks:
         return f"none of {total} pairs ({_count(search.pairs)}) stands {among}"
@@ -156,11 +159,11 @@ def _try_look(path: Path, folder: Path) -> "Sight | str":
         return str(error)
 
 
-def _keep_sights(seen: "Iterator[Sight | str]", passed: list[str]) -> "Iterator[Sight]":
-    """What was seen; the sentences about the others are added to `passed`."""
+def _keep_sights(seen: "Iterator[Sight | str]", unreadable: list[str]) -> "Iterator[Sight]":
+    """What was seen; the sentences about the others are added to `unreadable`."""
     for one in seen:
         if isinstance(one, str):
-            passed.append(one)
+            unreadable.append(one)
         else:
             yield one
 

@@ -32,8 +32,8 @@ def unstack(planes: Planes, names: Sequence[str]) -> dict[str, NDArray[np.uint8]
     members: dict[str, list[int]] = {}
     for index, name in enumerate(names):
         members.setdefault(name.rpartition(".")[0], []).append(index)
-    return {name: _picture(planes[indices]) for name, indices in members.items()}
+    return {name: _picture([planes[index] for index in indices]) for name, indices in members.items()}
 
 
-def _picture(planes: Planes) -> NDArray[np.uint8]:
-    return planes[0] if len(planes) == 1 else np.ascontiguousarray(np.moveaxis(planes, 0, 2))
+def _picture(planes: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    return planes[0] if len(planes) == 1 else np.stack(planes, axis=2)

@@ -244,3 +244,77 @@ def test_an_array_whose_codec_would_unpickle_is_not_read(store: Store) -> None:
     document["codecs"] = [poison]
     with pytest.raises(Exception, match="codec"):  # zarr's own error: it knows no such codec
         zarr.core.metadata.v3.ArrayV3Metadata.from_dict(document)
+
+
+# The reader.
+
+
+def test_pairs_are_read_by_their_numbers_in_the_order_of_their_ids(address: str, draw: Draw, publish: Publish) -> None:
+    snapshot = Snapshot(address, publish(create_store(address), PAIRS))
+    assert len(snapshot) == 3
+    read = [snapshot.pair(number) for number in range(len(snapshot))]
+    assert [(one.selection.pair_id, one.selection.method) for one in read] == [(pair_id, "average") for pair_id in PAIRS]
+    for one in read:
+        pictures = draw(one.selection.pair_id)
+        assert all(np.array_equal(found, pictures[name]) for found, name in ((one.a, "a"), (one.b, "b"), (one.target, "winner")))
+    assert snapshot.pair(-1).selection == read[2].selection
+    for number in (3, -4):
+        with pytest.raises(IndexError):
+            snapshot.pair(number)
+
+
+def test_a_snapshot_without_any_winner_has_no_length_but_is_one(store: Store, publish: Publish) -> None:
+    snapshot = Snapshot(store, publish(store, []))
+    assert len(snapshot) == 0 and bool(snapshot)
+    assert dict(snapshot.to_xarray().sizes) == {"pair": 0, "method": 0, "metric": 2}
+    with pytest.raises(IndexError):
+        snapshot.pair(0)
+
+
+def test_a_pair_without_a_winner_has_no_number(store: Store, draw: Draw, put: Callable[..., None]) -> None:
+    rows = [PairRow(pair_id=one, source="s", task="medical", status=OK) for one in ("p", "q", "r")]
+    selections = [schema.SelectionRow(pair_id=one, method="average", content_key="k", value=1.0) for one in ("p", "r")]
+    draft = Draft(store, find_head(store))
+    for row in selections:
+        put(draft, row.pair_id)
+    tables = {
+        "pairs": to_table(rows, schema.PAIRS),
+        "scores": to_table([], scores_schema(())),
+        "selections": to_table(selections, schema.SELECTIONS),
+    }
+    references = {name: write_table(store.files, name, table).to_json() for name, table in tables.items()}
+    commit(draft, "two of three", {"tables": references})
+    snapshot = Snapshot(store)
+    assert (len(snapshot), snapshot.table("pairs").num_rows) == (2, 3)
+    assert snapshot.pair(1).selection.pair_id == "r" and np.array_equal(snapshot.pair(1).target, draw("r")["winner"])
+
+
+def test_a_pair_whose_image_is_lost_is_told(store: Store, tmp_path: Path) -> None:
+    selections = [schema.SelectionRow(pair_id="p", method="average", content_key="k", value=1.0)]
+    references = {"selections": write_table(store.files, "selections", to_table(selections, schema.SELECTIONS)).to_json()}
+    draft = Draft(store, find_head(store))
+    draft.put(IMAGES, "p", ImageChange(np.full((3, 64, 64), 7, np.uint8), ["a.grey", "b.grey", "winner.grey"], {}))
+    commit(draft, "one", {"tables": references})
+    assert Snapshot(store).pair(0).a[0, 0] == 7
+    for chunk in (tmp_path / "store" / "repository" / "chunks").iterdir():
+        chunk.unlink()
+    with pytest.raises(StoreError, match=r"images/p cannot be read .*restore the store from a backup"):
+        Snapshot(store.address).pair(0)
+
+
+def test_tables_have_the_columns_of_the_schema_and_those_asked_for(store: Store, publish: Publish) -> None:
+    snapshot = Snapshot(store, publish(store, PAIRS))
+    assert snapshot.table("pairs").schema.equals(schema.PAIRS) and snapshot.table("selections").schema.equals(schema.SELECTIONS)
+    assert snapshot.table("scores").schema.equals(scores_schema(("ssim", "vif")))
+    assert snapshot.table("pairs", ["pair_id"]).to_pydict() == {"pair_id": list(PAIRS)}
+    with pytest.raises(KeyError):
+        snapshot.table("models")  # type: ignore[arg-type]
+
+
+def test_a_snapshot_is_opened_through_a_store_as_through_its_address(address: str, publish: Publish) -> None:
+    store = create_store(address)
+    publish(store, PAIRS)
+    one, other = Snapshot(store), Snapshot(address)
+    assert one.id == other.id and one.store is store and other.store.address == address
+    assert read_everything(one) == read_everything(other)
+    assert one.to_xarray().identical(other.to_xarray())
