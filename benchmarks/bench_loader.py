@@ -88,7 +88,9 @@ def keep_pairs(folder: Path, pairs: Iterator[tuple[str, Pair]]) -> list[str]:
     selected = [SelectionRow(pair_id=one.pair_id, method="", content_key="", value=1.0) for one in rows]
     tables = {"pairs": to_table(rows, PAIRS), "scores": to_table([], scores_schema(())), "selections": to_table(selected, SELECTIONS)}
     references = {name: write_table(store.files, name, table).to_json() for name, table in tables.items()}
-    draft.commit("all", {"schema_version": SCHEMA_VERSION, "tables": references}, {})
+    with draft:
+        draft.commit("all", {"schema_version": SCHEMA_VERSION, "tables": references}, {})
+        draft.publish()
     return [one.pair_id for one in rows]
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.diff_command import diff
+from flows.export_command import export
 from flows.leaks_command import leaks
 from flows.logs import PACKAGES
 from flows.model_commands import model_app, train
@@ -285,7 +286,7 @@ def metrics(form: RowFormat = Format.table) -> None:
     print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
 
 
-for command in (snapshots, diff, tag, branch, manifest, reselect, leaks, train):
+for command in (snapshots, diff, tag, branch, manifest, reselect, export, leaks, train):
     app.command()(command)
 
 
