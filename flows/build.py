@@ -81,7 +81,7 @@ def build(
     if client.cluster is None:  # somebody else's; a local one needs no look
         check_workers(client, list_folders(recipe, store))
     with hold_lock(store.files, "build", who, if_held=if_held):
-        journal.delete_notes(store.files)
+        journal.delete_leftovers(store.files)
         newest = find_newest(store)
         if tag:
             check_tag(store, tag, newest.id if newest else None)
@@ -95,6 +95,7 @@ def build(
         plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, plan, done))
         if plan.published:
             logger.info("nothing to do: snapshot %s in %s is exactly this build", plan.published.id, store.address)
+            forget_published(store, plan)
             if tag:
                 tag_snapshot(store, tag, plan.published.id)
             return Outcome(plan.published, made=False, before=newest)
@@ -151,6 +152,11 @@ def finish(plan: Plan, store: Store, run: RunBatches, plan_again: Callable[[Plan
             f"{len(plan.todo)} pairs are still not finished in {store.address}; run the same command again: finished work is kept"
         )
     return plan
+
+
+def forget_published(store: Store, plan: Plan) -> None:
+    """Take out of the journal what a snapshot holds already: the build that published it was ended before it could."""
+    journal.delete_entries(store.files, [one.task.key for one in plan.pairs if one.task.key in plan.past.entries])
 
 
 def cut_batches(tasks: Sequence[PairTask]) -> list[Batch]:

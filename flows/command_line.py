@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flows.care_commands import gc, repair, verify
 from flows.diff_command import diff
 from flows.export_command import export
 from flows.leaks_command import leaks
@@ -286,7 +287,7 @@ def metrics(form: RowFormat = Format.table) -> None:
     print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
 
 
-for command in (snapshots, diff, tag, branch, manifest, reselect, export, leaks, train):
+for command in (snapshots, diff, tag, branch, manifest, reselect, verify, repair, gc, export, leaks, train):
     app.command()(command)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.build import Outcome, RunBatches, find_newest, finish
+from flows.build import Outcome, RunBatches, find_newest, finish, forget_published
 from flows.plan import PairPlan, Past, Plan, is_todo, make_build_key, make_pair_key, recall, reuse
 from flows.publish import publish
 from flows.recipe import Recipe
@@ -55,7 +55,7 @@ def reselect(
     """
     store = open_store(address)
     with hold_lock(store.files, "build", who, if_held=if_held):
-        journal.delete_notes(store.files)
+        journal.delete_leftovers(store.files)
         origin, newest = Snapshot(store, version), find_newest(store)
         recipe = read_made_recipe(origin).model_copy(update={"criterion": criterion})
         check_metrics(origin, criterion)
@@ -67,6 +67,7 @@ def reselect(
         plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, origin, plan, done, others))
         if plan.published:
             logger.info("nothing to do: snapshot %s in %s is exactly this", plan.published.id, store.address)
+            forget_published(store, plan)
             if tag:
                 tag_snapshot(store, tag, plan.published.id)
             return Outcome(plan.published, made=False, before=newest)

@@ -10,7 +10,8 @@ FusionPriorError
     ├── SnapshotNotFound
     ├── SchemaMismatch
     ├── CommitConflict
-    └── StoreBusy                    somebody else holds a lock of the store
+    ├── StoreBusy                    somebody else holds a lock of the store
+    └── WriteFailed (also OSError)   the disk is full, or nothing may be written there
 
 A message names the pair and the method, what was expected, what came, and the remedy.
 Every error survives pickling, so that it can come back from a worker.
@@ -78,6 +79,10 @@ class CommitConflict(StoreError):
 
 class StoreBusy(StoreError):
     """Somebody else holds a lock of the store; who, and for how long."""
+
+
+class WriteFailed(StoreError, OSError):
+    """Something cannot be written, because the disk is full or it is not allowed."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:

@@ -4,18 +4,19 @@ A write is whole or not at all: a local file is written beside its place, flushe
 only when it is complete.
 """
 
+import contextlib
 import hashlib
 import os
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pyarrow.fs as pafs
 
-from storage.errors import InputError, StoreError
+from storage.errors import InputError, StoreError, WriteFailed
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,20 +98,28 @@ class Files:
     location: Location
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file, whole or not at all; an older one under this path is replaced."""
+        """Write a file, whole or not at all; an older one under this path is replaced.
+
+        Raises:
+            WriteFailed: it cannot be written.
+            StoreError: the path leads out of the store.
+        """
         _check_inside(path)
-        if self.location.folder is not None:
-            _replace(self.location.folder / path, content, os.fsync)
-            return
-        with self._remote().open_output_stream(path) as stream:
-            stream.write(content)
+        with self._tell_failures(path):
+            if self.location.folder is not None:
+                _replace(self.location.folder / path, content, os.fsync)
+                return
+            with self._remote().open_output_stream(path) as stream:
+                stream.write(content)
 
     def jot(self, path: str, content: bytes) -> None:
         """Write a file that must survive its process but not the machine: as `write`, without the wait for the disk."""
-        if self.location.folder is not None:
-            _replace(self.location.folder / path, content)
-        else:
+        if self.location.folder is None:
             self.write(path, content)
+            return
+        _check_inside(path)
+        with self._tell_failures(path):
+            _replace(self.location.folder / path, content)
 
     def read(self, path: str) -> bytes:
         """A file's bytes; raises FileNotFoundError, and StoreError for a path that leads out of the store."""
@@ -144,6 +153,17 @@ class Files:
             (self.location.folder / path).unlink(missing_ok=True)
         elif self.exists(path):
             self._remote().delete_file(path)
+
+    @contextlib.contextmanager
+    def _tell_failures(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or str(error).strip().partition("\n")[0]
+            remedy = "make room or check your rights to it, and run the same command again"
+            failed = WriteFailed(f"{path} cannot be written in {self.location.address} ({reason}); {remedy}")
+            failed.strerror = reason
+            raise failed from error
 
     def _remote(self) -> pafs.FileSystem:
         location = self.location

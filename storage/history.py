@@ -13,7 +13,7 @@ from typing import Any
 import icechunk
 
 from storage.errors import InputError, SnapshotNotFound, StoreError
-from storage.repository import DRAFT, MAIN, Store, find_snapshot, first_line, hold_publish_lock
+from storage.repository import DRAFT, MAIN, Store, find_snapshot, first_line, hold_publish_lock, tell_write_failures
 from storage.schema import check_tag_name
 
 
@@ -93,7 +93,8 @@ def set_branch(store: Store, name: str, snapshot: str) -> str | None:
     with hold_publish_lock(store):
         before = list_branches(store).get(name)
         if before is None:
-            store.repository.create_branch(name, target)
+            with tell_write_failures(store.address):
+                store.repository.create_branch(name, target)
         elif before != target:
             _check_named(store, before, name, f"moving branch {name!r} to {target}", [target])
             _move(store, name, before, target)

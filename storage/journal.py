@@ -139,10 +139,13 @@ def read_note(files: Files, key: str) -> Note:
     return Note(content["begun"], content["running"], tuple(content["deadly"]), tuple(content["timeouts"]))
 
 
-def delete_notes(files: Files) -> None:
-    """Forget where every pair stood: a new build starts, and nothing runs."""
-    for path in files.list(FOLDER):
-        if path.endswith(".json"):
+def delete_leftovers(files: Files) -> None:
+    """Forget where every pair stood, and pictures without rows: a new build starts, and nothing runs."""
+    paths = files.list(FOLDER)
+    entries = {path.removesuffix(".parquet") for path in paths if path.endswith(".parquet")}
+    for path in paths:
+        is_orphan = path.endswith(".npy") and path.removesuffix(".npy").removesuffix(".candidates") not in entries
+        if is_orphan or path.endswith(".json"):
             files.delete(path)
 
 

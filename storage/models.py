@@ -169,8 +169,9 @@ def _write(files: Files, path: str, content: bytes) -> None:
     try:
         files.write(path, content)
     except OSError as error:
+        reason = error.strerror or _brief(error)
         raise StoreError(
-            f"{path} cannot be written in {files.location.address} ({_brief(error)}); check the free space and your rights to it"
+            f"{path} cannot be written in {files.location.address} ({reason}); check the free space and your rights to it"
         ) from error
 
 

@@ -8,6 +8,7 @@ A store is a folder or an `s3://` address:
     seals/        what files every snapshot consists of, with their hashes
     models/       the registry of decisions about the champion, and the weights of every champion
     locks/        who builds and who retrains now; in a folder files beside these, `build.lock` and so on
+    tag.lock.txt  the tag that is being made
 
 A build commits on a branch of its own; only what has been checked is published: `main` moves to it and its tag appears in one locked step.
 Before it nothing is visible, after it nothing changes. Icechunk on a local folder loses commits when two processes commit at once, so every
@@ -27,7 +28,7 @@ import numpy as np
 import zarr
 from filelock import FileLock
 
-from storage.errors import CommitConflict, InputError, SnapshotNotFound, StoreError
+from storage.errors import CommitConflict, InputError, SnapshotNotFound, StoreError, WriteFailed
 from storage.files import Files, Location, hash_bytes, parse_location
 from storage.planes import Planes
 from storage.schema import check_tag_name
@@ -40,6 +41,9 @@ REPOSITORY = "repository"
 CHUNKS = f"{REPOSITORY}/chunks"
 DRAFT = "build-"
 """How the branches of drafts begin."""
+
+TAGGING = "tag.lock.txt"
+"""Beside the publish lock: the name of the tag that is being made."""
 
 icechunk.set_logs_filter("error")  # its warnings go to stdout, which belongs to the answer
 
@@ -95,9 +99,29 @@ def create_store(address: str) -> Store:
 
 @contextlib.contextmanager
 def hold_publish_lock(store: Store) -> Iterator[None]:
-    """Serialise with every other process that commits or tags."""
-    with _lock(store.files.location):
+    """Serialise with every other process that commits or tags.
+
+    Raises:
+        WriteFailed: the store cannot be written.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_lock(store.files.location))
+        except OSError as error:
+            raise WriteFailed(
+                f"the publish lock of {store.address} cannot be used ({first_line(error)}); check your rights to it"
+            ) from error
         yield
+
+
+@contextlib.contextmanager
+def tell_write_failures(address: str) -> Iterator[None]:
+    """Turn what icechunk raises where it cannot write into a WriteFailed."""
+    try:
+        yield
+    except icechunk.IcechunkError as error:
+        remedy = "make room or check your rights to it, and run the same command again"
+        raise WriteFailed(f"{address} cannot be written ({first_line(error)}); {remedy}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +163,8 @@ class Draft:
         with hold_publish_lock(store):
             if find_head(store) != parent:
                 raise _conflict(store)
-            store.repository.create_branch(self.branch, parent)
+            with tell_write_failures(store.address):
+                store.repository.create_branch(self.branch, parent)
         self._session = store.repository.writable_session(self.branch)
         self._root = zarr.open_group(self._session.store, mode="a")
 
@@ -167,7 +192,8 @@ class Draft:
             overwrite=True,
             config={"write_empty_chunks": True},  # an image that is all zero must still be there
         )
-        array[:] = planes
+        with tell_write_failures(self._store.address):
+            array[:] = planes
         self.chunks += [Chunk(array_path(group, pair_id), hash_bytes(one.data)) for one in (planes if group == CANDIDATES else [planes])]
 
     def delete(self, group: str, pair_id: str) -> None:
@@ -279,13 +305,23 @@ def tag_snapshot(store: Store, name: str, snapshot: str) -> None:
         _create_tag(store, name, snapshot)
 
 
+def find_tag_in_making(files: Files) -> str:
+    """The tag that is being made, or was when its process was ended: its folder can be there without it."""
+    try:
+        return files.read(TAGGING).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
 def _create_tag(store: Store, name: str, snapshot: str) -> None:
     if name in store.repository.list_tags():
         return
+    store.files.jot(TAGGING, name.encode())
     try:
         store.repository.create_tag(name, snapshot)
     except icechunk.IcechunkError as error:
         raise InputError(f"tag {name!r} cannot be used in {store.address} ({first_line(error)}); choose another name") from None
+    store.files.delete(TAGGING)
 
 
 def first_line(error: Exception) -> str:

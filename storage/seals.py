@@ -32,8 +32,8 @@ MANIFESTS, SNAPSHOTS, TRANSACTIONS = f"{REPOSITORY}/manifests", f"{REPOSITORY}/s
 THREADS = 4
 """Files read and hashed at once."""
 
-INLINED_BELOW = 512
-"""Bytes: smaller chunks stand in their manifest, if the repository does not say otherwise."""
+INLINED_UP_TO = 512
+"""Bytes: chunks not larger than this stand in their manifest, if the repository does not say otherwise."""
 
 _DIGITS = 16
 _REPLACES = b"replaces"
@@ -100,8 +100,8 @@ def write_seal(store: Store, snapshot_id: str, draft: Draft, tables: Iterable[Ta
         StoreError: a chunk that the draft wrote is not there, or its bytes are others.
     """
     new = [path for path in store.files.list(CHUNKS) if path not in draft.older_chunks]
-    chunks, left = _assign(read_files(store.files, new), draft.chunks)
-    lost = [one for one in left if not _is_inlined(store, snapshot_id, one)]
+    chunks, left = assign_chunks(read_files(store.files, new), draft.chunks)
+    lost = [one for one in left if not is_inlined(store, snapshot_id, one)]
     if lost:
         raise StoreError(
             f"{len(lost)} chunks of {store.address} are not what was written, the first of {lost[0].array}; nothing was published: "
@@ -191,7 +191,7 @@ def _list_metadata(store: Store, snapshot_id: str) -> list[str]:
     return [*paths, *(f"{MANIFESTS}/{one}" for one in sorted(manifests))]
 
 
-def _assign(found: Iterable[SealedFile], chunks: Iterable[Chunk]) -> tuple[list[SealedFile], list[Chunk]]:
+def assign_chunks(found: Iterable[SealedFile], chunks: Iterable[Chunk]) -> tuple[list[SealedFile], list[Chunk]]:
     """The files that are chunks of a draft, each with its array, and the chunks without a file; equal bytes are told apart by number."""
     arrays: dict[str, list[str]] = defaultdict(list)
     for one in chunks:
@@ -200,7 +200,7 @@ def _assign(found: Iterable[SealedFile], chunks: Iterable[Chunk]) -> tuple[list[
     return assigned, [Chunk(array, digest) for digest, names in arrays.items() for array in names]
 
 
-def _is_inlined(store: Store, snapshot_id: str, chunk: Chunk) -> bool:
+def is_inlined(store: Store, snapshot_id: str, chunk: Chunk) -> bool:
     """Whether a chunk is so small that it stands in its manifest, or its array was taken out of the draft again."""
     limit = store.repository.config.inline_chunk_threshold_bytes
     root = zarr.open_group(store.repository.readonly_session(snapshot_id=snapshot_id).store, mode="r")
@@ -212,7 +212,7 @@ def _is_inlined(store: Store, snapshot_id: str, chunk: Chunk) -> bool:
     pixels = 1
     for side in array.chunks:
         pixels *= side
-    return pixels <= (INLINED_BELOW if limit is None else limit)
+    return pixels <= (INLINED_UP_TO if limit is None else limit)
 
 
 def _try_seal(files: Files, path: str) -> Seal | None:

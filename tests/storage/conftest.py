@@ -1,14 +1,11 @@
-"""Stores in a folder and on an S3 server on loopback, and a small snapshot to put into them."""
+"""Stores in a folder and on an S3 server, and a small snapshot to put into them."""
 
-import uuid
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow.fs as pafs
 import pytest
-from moto.server import ThreadedMotoServer
 from numpy.typing import NDArray
 
 from storage.files import Files, parse_location
@@ -17,39 +14,8 @@ from storage.repository import CANDIDATES, IMAGES, Draft, ImageChange, Store, cr
 from storage.schema import FAILED, OK, PAIRS, SELECTIONS, PairRow, ScoreRow, SelectionRow, scores_schema
 from storage.tables import to_table, write_table
 
-BUCKET = "prior"
 METRICS = ("ssim", "vif")
 Picture = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The host and port of an S3 server with one bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    remote = pafs.S3FileSystem(
-        access_key="test",
-        secret_key="test",
-        endpoint_override=f"{host}:{port}",
-        scheme="http",
-        region="us-east-1",
-        allow_bucket_creation=True,
-    )
-    remote.create_dir(BUCKET)
-    yield f"{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def s3_address(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The address of a store that nobody else uses on an S3 server."""
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    return f"s3://{BUCKET}/{uuid.uuid4().hex}/store?endpoint_override={s3_server}&scheme=http&region=us-east-1"
 
 
 @pytest.fixture(params=["folder", "s3"])

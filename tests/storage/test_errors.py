@@ -26,7 +26,7 @@ def test_a_reason_code_survives_pickling(error_class: type[InputError]) -> None:
 
 
 def test_one_class_catches_them_all() -> None:
-    assert len(CLASSES) == 11
+    assert len(CLASSES) == 12
     assert all(issubclass(one, FusionPriorError) for one in CLASSES)
 
 
@@ -37,6 +37,7 @@ def test_errors_are_what_python_programs_expect() -> None:
     assert issubclass(errors.SchemaMismatch, errors.StoreError)
     assert issubclass(errors.CommitConflict, errors.StoreError)
     assert issubclass(errors.StoreBusy, errors.StoreError)
+    assert issubclass(errors.WriteFailed, errors.StoreError) and issubclass(errors.WriteFailed, OSError)
 
 
 def test_an_unknown_name_is_told_the_nearest_ones() -> None:

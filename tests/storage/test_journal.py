@@ -114,10 +114,14 @@ def test_a_finished_pair_has_no_note(local: Files) -> None:
     assert journal.read_note(local, "key") == Note()
 
 
-def test_a_new_build_forgets_notes_and_keeps_entries(local: Files) -> None:
+def test_a_new_build_forgets_notes_and_half_deleted_entries_and_keeps_whole_ones(local: Files) -> None:
     write(local)
+    whole = local.list("journal")
     journal.write_note(local, "left", Note(True, "gff"))
-    journal.delete_notes(local)
+    write(local, "cut")
+    local.delete("journal/cut.parquet")
+    journal.delete_leftovers(local)
+    assert local.list("journal") == whole
     assert journal.read_note(local, "left") == Note()
     assert list(journal.read_entries(local)) == ["key"]
 

@@ -1,9 +1,7 @@
 """Tests of storage.repository: one commit is one snapshot, nothing is lost, and names hold for good."""
 
 import contextlib
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +33,6 @@ from storage.repository import (
 )
 from storage.snapshot import Snapshot
 
-HERE = Path(__file__).parent
-PROCESSES, ROUNDS = 4, 12
 Draw = Callable[..., dict[str, NDArray[np.uint8]]]
 Put = Callable[..., None]
 Publish = Callable[..., str]
@@ -375,57 +371,7 @@ def test_what_names_no_snapshot_is_told_with_the_tags(store: Store, publish: Pub
         find_snapshot(store, name)
 
 
-# Several processes
-
-
-@contextlib.contextmanager
-def start(script: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A script of this folder in a process of its own, which ends with the block at the latest."""
-    command = [sys.executable, "-W", "error", str(HERE / script), *arguments]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def listen(process: subprocess.Popen[str]) -> str:
-    """The next line that a process prints."""
-    assert process.stdout
-    return process.stdout.readline().rstrip("\n")
-
-
-def speak(process: subprocess.Popen[str]) -> None:
-    """Send a process the line that it waits for."""
-    assert process.stdin
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-def test_of_processes_that_commit_at_once_none_loses_anything(store: Store) -> None:
-    names = [f"process{number}" for number in range(PROCESSES)]
-    with contextlib.ExitStack() as stack_of:
-        processes = [stack_of.enter_context(start("commit_rounds.py", store.address, name, str(ROUNDS))) for name in names]
-        assert {listen(process) for process in processes} == {"ready"}
-        for process in processes:
-            speak(process)
-        conflicts = sum(int(listen(process)) for process in processes)
-        wishes = [listen(process) for process in processes]
-        assert [process.wait() for process in processes] == [0] * PROCESSES
-    assert conflicts > 0  # they did get into each other's way
-    wanted = {f"{name}/{number}" for name in names for number in range(ROUNDS)}
-    history = [one.message for one in store.repository.ancestry(branch=MAIN)]
-    assert sorted(history[:-1]) == sorted(wanted)
-    assert set(read(store.address)) == wanted
-    check_tags(store, wanted)
-    assert sorted(wishes) == ["lost"] * (PROCESSES - 1) + ["won"]
-
-
-def check_tags(store: Store, pair_ids: set[str]) -> None:
-    """Every pair's tag names the snapshot that brought it."""
-    tags = {name: next(iter(store.repository.ancestry(tag=name))).message for name in store.repository.list_tags()}
-    assert tags.pop("wanted") in pair_ids
-    assert tags == {pair_id.replace("/", "-"): pair_id for pair_id in pair_ids}
+# Quiet
 
 
 def test_icechunk_is_silent_but_for_errors(capfd: pytest.CaptureFixture[str], store: Store) -> None:
