@@ -71,11 +71,9 @@ def gc(
     rows: dict[str, list[int]] = {}
     for path, size in garbage.files.items():
         rows.setdefault(path.rpartition("/")[0] or ".", []).append(size)
-    print_rows(
-        [{"folder": name, "files": len(sizes), "bytes": sum(sizes)} for name, sizes in sorted(rows.items())],
-        ("folder", "files", "bytes"),
-        form.value,
-    )
+    table = [{"folder": name, "files": len(sizes), "bytes": sum(sizes)} for name, sizes in sorted(rows.items())]
+    if table or form is not Format.table:
+        print_rows(table, ("folder", "files", "bytes"), form.value)
     say(
         f"{len(garbage.snapshots)} snapshots, {len(garbage.files)} files with {garbage.size} bytes and {len(garbage.branches)} branches of "
         f"builds that did not end {'would be' if dry_run else 'are'} freed"
@@ -108,5 +106,5 @@ def _print_findings(found: "list[tuple[Finding, str]]", form: Format) -> None:
 
     rows = [to_row(one, outcome) for one, outcome in found]
     columns = list(rows[0]) if rows else ["kind", "where", "snapshots", "pairs", "sentence"]
-    shown = ["kind", "sentence", *columns[5:]] if form is Format.table else columns
-    print_rows(rows, shown, form.value)
+    if rows or form is not Format.table:
+        print_rows(rows, ["kind", "sentence", *columns[5:]] if form is Format.table else columns, form.value)

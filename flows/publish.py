@@ -90,7 +90,7 @@ def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot
     check_failures(finished, recipe.max_failures)
     with Draft(store, plan.past.snapshot.id if plan.past.snapshot else find_head(store)) as draft:
         won = [one for one in finished if one.choice]
-        images = _do_all(lambda one: _keep_images(store, draft, one, plan), won)
+        images = _do_all(lambda one: _keep_images(store, draft, one, plan, recipe.keep), won)
         _delete_others(draft, finished, plan, recipe.keep)
         selections = [_select_row(one, kept, plan) for one, kept in zip(won, images, strict=True)]
         references = write_tables(store, plan, finished, selections)
@@ -144,9 +144,10 @@ def check_failures(finished: Sequence[Finished], allowed: float) -> None:
     )
 
 
-def _keep_images(store: Store, draft: Draft, one: Finished, plan: Plan) -> Images:
+def _keep_images(store: Store, draft: Draft, one: Finished, plan: Plan, keep: str) -> Images:
     """Put those images of a pair into the draft that the newest snapshot does not hold."""
     image_hash, planes, candidate_planes = _describe_held(one, plan)
+    candidate_planes = candidate_planes if keep == "all" else 0  # those that are not to be kept are deleted
     if one.image_changed:
         pictures, names = _find_planes(store, one, plan)
         attributes = {"pair_hash": one.pair.pair_hash, "winner": one.choice.method if one.choice else ""}

@@ -23,6 +23,7 @@ from storage.errors import BuildFailed, InputError, SnapshotNotFound
 from storage.schema import BY_HAND, COPY_OF_SOURCE, FAILED, MISSING, NO_CANDIDATE, OK, PAIRS, QUARANTINED, SPLITS, PairRow, ScoreRow
 from storage.snapshot import Snapshot
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows
+from storage.verify import verify_store
 
 Ask = Callable[..., Recipe]
 Run = Callable[..., Outcome]
@@ -194,7 +195,9 @@ def test_keeps_every_candidate_on_request(run: Run, ask: Ask) -> None:
     winner = kept.snapshot.winner_of("p00")
     np.testing.assert_array_equal(kept.snapshot.candidates("p00")[winner], kept.snapshot.pictures("p00")["winner"])
     assert {row.seconds for row in rows_of(first)} == {row.seconds for row in rows_of(kept)}, "nothing was scored again"
-    assert run(ask()).snapshot.candidates("p00") == {}
+    fewer = run(ask()).snapshot
+    assert fewer.candidates("p00") == {} and {row.candidate_planes for row in to_selection_rows(fewer.table("selections"))} == {0}
+    assert not verify_store(fewer.store).findings
 
 
 # Groups and splits.
