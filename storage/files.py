@@ -109,7 +109,7 @@ class Files:
             if self.location.folder is not None:
                 _replace(self.location.folder / path, content, os.fsync)
                 return
-            with self._remote().open_output_stream(path) as stream:
+            with self.open_remote().open_output_stream(path) as stream:
                 stream.write(content)
 
     def jot(self, path: str, content: bytes) -> None:
@@ -126,7 +126,7 @@ class Files:
         _check_inside(path)
         if self.location.folder is not None:
             return (self.location.folder / path).read_bytes()
-        with self._remote().open_input_file(path) as stream:
+        with self.open_remote().open_input_file(path) as stream:
             content: bytes = stream.read()
         return content
 
@@ -135,7 +135,7 @@ class Files:
         _check_inside(path)
         if self.location.folder is not None:
             return (self.location.folder / path).is_file()
-        return bool(self._remote().get_file_info(path).type == pafs.FileType.File)
+        return bool(self.open_remote().get_file_info(path).type == pafs.FileType.File)
 
     def list(self, folder: str) -> tuple[str, ...]:
         """The paths of all files directly in a folder, in order; half-written ones are not listed."""
@@ -143,7 +143,7 @@ class Files:
             place = self.location.folder / folder
             names = (one.name for one in os.scandir(place) if one.is_file()) if place.is_dir() else ()
             return tuple(sorted(f"{folder}/{name}" for name in names if not name.startswith(".")))
-        found = self._remote().get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+        found = self.open_remote().get_file_info(pafs.FileSelector(folder, allow_not_found=True))
         return tuple(sorted(f"{folder}/{one.base_name}" for one in found if one.type == pafs.FileType.File))
 
     def delete(self, path: str) -> None:
@@ -152,7 +152,7 @@ class Files:
         if self.location.folder is not None:
             (self.location.folder / path).unlink(missing_ok=True)
         elif self.exists(path):
-            self._remote().delete_file(path)
+            self.open_remote().delete_file(path)
 
     @contextlib.contextmanager
     def _tell_failures(self, path: str) -> Iterator[None]:
@@ -165,7 +165,8 @@ class Files:
             failed.strerror = reason
             raise failed from error
 
-    def _remote(self) -> pafs.FileSystem:
+    def open_remote(self) -> pafs.FileSystem:
+        """The files on the object store, with paths below the root."""
         location = self.location
         options = dict(location.options) | {"region": location.region}
         root = "/".join(part for part in (location.bucket, location.prefix) if part)

@@ -24,7 +24,7 @@ class Lying:
 def take_inventory(files: Files, folder: str) -> dict[str, Lying]:
     """Every file below a folder ("" for the whole store), by path; a folder that is not there holds none."""
     if files.location.folder is None:
-        found = files._remote().get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
+        found = files.open_remote().get_file_info(pafs.FileSelector(folder, recursive=True, allow_not_found=True))
         return {one.path.strip("/"): Lying(one.size, one.mtime) for one in found if one.type == pafs.FileType.File}
     root = files.location.folder
     paths = (f"{place}{os.sep}{name}" for place, _, names in os.walk(root / folder) for name in names)
@@ -36,7 +36,7 @@ def list_folders(files: Files, folder: str) -> tuple[str, ...]:
     if files.location.folder is not None:
         place = files.location.folder / folder
         return tuple(sorted(one.name for one in os.scandir(place) if one.is_dir())) if place.is_dir() else ()
-    found = files._remote().get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    found = files.open_remote().get_file_info(pafs.FileSelector(folder, allow_not_found=True))
     return tuple(sorted(one.base_name for one in found if one.type == pafs.FileType.Directory))
 
 
