@@ -93,13 +93,7 @@ def build(
         run = run_batches or (lambda cut: run_in_turn(client, cut, report))
         _tell(plan)
         plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, plan, done))
-        if plan.published:
-            logger.info("nothing to do: snapshot %s in %s is exactly this build", plan.published.id, store.address)
-            forget_published(store, plan)
-            if tag:
-                tag_snapshot(store, tag, plan.published.id)
-            return Outcome(plan.published, made=False, before=newest)
-        return Outcome(publish(recipe, store, plan, tag), made=True, before=newest)
+        return settle(recipe, store, plan, tag)
 
 
 def _plan_again(recipe: Recipe, store: Store, plan: Plan, done: Sequence[PairDone]) -> Plan:
@@ -154,9 +148,17 @@ def finish(plan: Plan, store: Store, run: RunBatches, plan_again: Callable[[Plan
     return plan
 
 
-def forget_published(store: Store, plan: Plan) -> None:
-    """Take out of the journal what a snapshot holds already: the build that published it was ended before it could."""
+def settle(recipe: Recipe, store: Store, plan: Plan, tag: str) -> Outcome:
+    """Publish a plan that is finished, or tag the newest snapshot where that is exactly what was planned."""
+    before = plan.past.snapshot
+    if plan.published is None:
+        return Outcome(publish(recipe, store, plan, tag), made=True, before=before)
+    logger.info("nothing to do: snapshot %s in %s is exactly this", plan.published.id, store.address)
+    # a build that was ended in the instant after it published left its journal
     journal.delete_entries(store.files, [one.task.key for one in plan.pairs if one.task.key in plan.past.entries])
+    if tag:
+        tag_snapshot(store, tag, plan.published.id)
+    return Outcome(plan.published, made=False, before=before)
 
 
 def cut_batches(tasks: Sequence[PairTask]) -> list[Batch]:

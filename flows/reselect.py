@@ -13,9 +13,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.build import Outcome, RunBatches, find_newest, finish, forget_published
+from flows.build import Outcome, RunBatches, find_newest, finish, settle
 from flows.plan import PairPlan, Past, Plan, is_todo, make_build_key, make_pair_key, recall, reuse
-from flows.publish import publish
 from flows.recipe import Recipe
 from flows.survey import Survey
 from flows.work import CandidateTask, PairDone, PairTask
@@ -28,7 +27,7 @@ from prior.select import Policy
 from storage import journal
 from storage.errors import SchemaMismatch, StoreError, UnknownName, unknown_name
 from storage.locks import IfHeld, hold_lock
-from storage.repository import Store, check_tag, open_store, tag_snapshot
+from storage.repository import Store, check_tag, open_store
 from storage.schema import NO_CANDIDATE, OK, PairRow, ScoreRow
 from storage.snapshot import Snapshot
 from storage.tables import to_pair_rows, to_score_rows
@@ -65,13 +64,7 @@ def reselect(
             check_tag(store, tag, plan.published.id if plan.published else None)
         logger.info("%d pairs to select from; %d pictures to make", len(plan.pairs), len(plan.todo))
         plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, origin, plan, done, others))
-        if plan.published:
-            logger.info("nothing to do: snapshot %s in %s is exactly this", plan.published.id, store.address)
-            forget_published(store, plan)
-            if tag:
-                tag_snapshot(store, tag, plan.published.id)
-            return Outcome(plan.published, made=False, before=newest)
-        return Outcome(publish(recipe, store, plan, tag), made=True, before=newest)
+        return settle(recipe, store, plan, tag)
 
 
 def check_metrics(snapshot: Snapshot, criterion: str) -> None:

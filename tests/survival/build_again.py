@@ -1,4 +1,7 @@
-"""A build in a process of its own, with two workers: build_again.py STORE A B TAG. It waits for a line first, so that its clock can be set."""
+"""A build in a process of its own, with two workers: build_again.py STORE A B TAG.
+
+It waits for a line before it begins, so that who kills it knows when that was.
+"""
 
 import sys
 

@@ -1,7 +1,11 @@
 """A small store with one snapshot, v1, what another build of it, v2, must end with, and how the contents of two snapshots are compared."""
 
+import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +22,7 @@ from prior.pictures import write_png
 from storage.files import hash_bytes
 from storage.snapshot import Snapshot
 
+HERE = Path(__file__).parent
 Content = dict[str, Any]
 OLD = {"methods": ["average", "tif"]}
 NEW = {"methods": ["average", "maximum", "tif", "laplacian_pyramid"], "criterion": "balanced", "keep": "all"}
@@ -79,6 +84,20 @@ def ready(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Ready:
 def read_content() -> Callable[[str, str], Content]:
     """Reads all that a snapshot holds, but for times and places: equal builds have equal contents."""
     return _read_content
+
+
+@pytest.fixture
+def run_commands(tmp_path: Path) -> Callable[..., list[tuple[int, str, str]]]:
+    """Runs commands of the command line in a process of its own: the exit status, stdout and stderr of each."""
+
+    def run(*commands: Sequence[object], before: Callable[[], None] | None = None) -> list[tuple[int, str, str]]:
+        lines = "".join(json.dumps(list(map(str, one))) + "\n" for one in commands)
+        pipe = {"capture_output": True, "text": True, "cwd": tmp_path, "env": os.environ | {"COLUMNS": "200"}, "check": False}
+        done = subprocess.run([sys.executable, str(HERE / "run_commands.py")], input=lines, preexec_fn=before, **pipe)
+        assert done.returncode == 0, done.stderr
+        return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+    return run
 
 
 def _read_content(address: str, version: str) -> Content:

@@ -103,14 +103,13 @@ def look(store: Path) -> View:
     """How much there is of everything that changes; half-written files count."""
     view = {name: count(store / name) for name in FOLDERS}
     refs = store / "repository" / "refs"
-    drafts = [name for name in os.listdir(refs) if name.startswith("branch.build-")]
     head = (refs / "branch.main" / "ref.json").stat().st_ino  # it is replaced
-    return view | {DRAFT: sum(count(refs / name) for name in drafts), HEAD: head, TAG: count(refs / "tag.v2"), FORGET: view["journal"]}
+    return view | {DRAFT: sum(map(count, refs.glob("branch.build-*"))), HEAD: head, TAG: count(refs / "tag.v2"), FORGET: view["journal"]}
 
 
 def count(folder: Path) -> int:
     with contextlib.suppress(FileNotFoundError):
-        return len(os.listdir(folder))
+        return sum(1 for _ in folder.iterdir())
     return 0
 
 
@@ -174,7 +173,7 @@ def test_a_build_that_is_killed_leaves_all_as_it_was_and_the_next_one_ends_as_ev
     moment = draw_moment(kill, undisturbed, look(ready.store), seed)
     with start(ready, address) as process:
         wait_for(moment, tmp_path / "store", process)
-    print(f"kill {kill} of --moments {seed}, {moment}: {look(tmp_path / 'store')}")  # shown where the test fails
+    sys.stdout.write(f"--moments {seed}: kill {kill}, {moment}: {look(tmp_path / 'store')}\n")  # shown where the test fails
     names = {name: open_store(address).repository.lookup_tag(name) for name in open_store(address).repository.list_tags()}
     head = Snapshot(address, MAIN)
     assert read_content(address, "v1") == ready.old
