@@ -86,7 +86,7 @@ def build(
         if tag:
             check_tag(store, tag, newest.id if newest else None)
         survey = take_survey(recipe, client, report, newest)
-        past = recall(store.files, newest)
+        past = recall(store, newest)
         plan = make_plan(recipe, store.files.location.resolved, survey, forget_failures(store.files, past) if retry_failed else past)
         if tag:
             check_tag(store, tag, plan.published.id if plan.published else None)
@@ -98,7 +98,7 @@ def build(
 
 def _plan_again(recipe: Recipe, store: Store, plan: Plan, done: Sequence[PairDone]) -> Plan:
     survey = quarantine(plan.survey, {one.pair_id: one.problem for one in done if one.problem})
-    return make_plan(recipe, store.files.location.resolved, survey, recall(store.files, plan.past.snapshot))
+    return make_plan(recipe, store.files.location.resolved, survey, recall(store, plan.past.snapshot))
 
 
 def _tell(plan: Plan) -> None:

@@ -66,7 +66,7 @@ def _recall(address: str) -> Past:
         store = open_store(address)
     except StoreError:
         return Past(None, {}, (), {})
-    return recall(store.files, find_newest(store))
+    return recall(store, find_newest(store))
 
 
 def _rehearse(todo: Sequence[PairPlan], folder: Path, client: Client) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from flows.kept import Kept, list_kept
 from flows.recipe import Recipe
 from flows.survey import Survey
 from flows.work import CandidateTask, PairTask
@@ -21,30 +22,10 @@ from prior.select import Choice, Policy, select
 from storage import journal
 from storage.files import Files
 from storage.journal import Entry
+from storage.repository import Store
 from storage.schema import FAILED, OK, PAIRS, SCHEMA_VERSION, PairRow, ScoreRow, SelectionRow
 from storage.snapshot import Snapshot
-from storage.tables import to_bytes, to_score_rows, to_selection_rows, to_table
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A snapshot whose pictures may be used again, and its selections by pair_id."""
-
-    snapshot: Snapshot
-    winners: Mapping[str, SelectionRow]
-
-    def is_winner(self, pair_id: str, content_key: str) -> bool:
-        """Whether this candidate is the pair's winner there."""
-        held = self.winners.get(pair_id)
-        return held is not None and held.content_key == content_key
-
-    def holds(self, pair_id: str, content_key: str) -> bool:
-        """Whether this candidate's picture is there, as the winner's or as one of all."""
-        return self.is_winner(pair_id, content_key) or content_key in self.list_candidates(pair_id)
-
-    def list_candidates(self, pair_id: str) -> list[str]:
-        """The content keys of all candidates of a pair, where all are kept."""
-        return self.snapshot.candidate_keys(pair_id) if self.snapshot.manifest["recipe"]["keep"] == "all" else []
+from storage.tables import to_bytes, to_score_rows, to_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +35,7 @@ class Past:
     Attributes:
         snapshot: the newest snapshot of `main`.
         rows: every score row that may be used again, by content key.
-        kept: the snapshots whose pictures may be used again, the newest one first.
+        kept: every snapshot, whose pictures may be used again, the newest one of `main` first.
         entries: finished pairs of builds that were not published, by key.
     """
 
@@ -76,6 +57,10 @@ class Past:
     def find_picture(self, pair_id: str, content_key: str) -> Kept | None:
         """A snapshot that holds this candidate's picture."""
         return next((one for one in self.kept if one.holds(pair_id, content_key)), None)
+
+    def find_sources(self, row: PairRow) -> Kept | None:
+        """A snapshot that holds the pictures of a pair's sources."""
+        return next((one for one in self.kept if one.holds_sources(row)), None)
 
     def find_candidates(self, pair_id: str, content_keys: list[str]) -> Kept | None:
         """A snapshot that holds the pictures of exactly these candidates."""
@@ -133,17 +118,23 @@ class Plan:
         return snapshot if snapshot is not None and snapshot.manifest.get("build_key") == self.build_key else None
 
 
-def recall(files: Files, snapshot: Snapshot | None, *others: Snapshot) -> Past:
-    """Gather what may be used again: of the newest snapshot, if there is one, of other snapshots, and of the journal."""
-    entries = journal.read_entries(files)
-    kept = tuple(_keep(one) for one in (snapshot, *others) if one is not None)
-    rows = [row for one in reversed(kept) for row in to_score_rows(one.snapshot.table("scores"))]
+def recall(store: Store, newest: Snapshot | None, origin: Snapshot | None = None) -> Past:
+    """Gather what may be used again.
+
+    Args:
+        store: where all of it lies.
+        newest: the newest snapshot of `main`, if there is one.
+        origin: another one whose scores are used.
+    """
+    entries = journal.read_entries(store.files)
+    named = [one for one in (newest, origin) if one is not None]
+    rows = [row for one in reversed(named) for row in to_score_rows(one.table("scores"))]
     rows += (row for entry in entries.values() for row in entry.rows)
-    return Past(snapshot, {row.content_key: row for row in rows}, kept, entries)
-
-
-def _keep(snapshot: Snapshot) -> Kept:
-    return Kept(snapshot, {one.pair_id: one for one in to_selection_rows(snapshot.table("selections"))})
+    known: dict[str, ScoreRow] = {}
+    for row in rows:
+        if row.status == OK or row.content_key not in known:
+            known[row.content_key] = row
+    return Past(newest, known, list_kept(store, *named), entries)
 
 
 def forget_failures(files: Files, past: Past) -> Past:
@@ -158,8 +149,8 @@ def make_plan(recipe: Recipe, store: str, survey: Survey, past: Past) -> Plan:
     """Everything that a build must do, from what was asked for, what the survey found and what is known from before."""
     policy = recipe.policy()
     pairs = tuple(_plan_pair(recipe, store, ref, row, survey, past, policy) for ref, row in survey.usable())
-    metrics = find_versions(recipe.metric_names())
-    return Plan(survey, pairs, past, policy, metrics, _describe_methods(pairs), make_build_key(recipe, survey.rows, pairs))
+    metrics, methods = find_versions(recipe.metric_names()), _describe_methods(pairs)
+    return Plan(survey, pairs, past, policy, metrics, methods, make_build_key(recipe, survey.rows, pairs, methods))
 
 
 def find_versions(metrics: Iterable[str]) -> dict[str, int | str]:
@@ -182,8 +173,10 @@ def _plan_pair(recipe: Recipe, store: str, ref: PairRef, row: PairRow, survey: S
     found = [_published_candidate(recipe, row, file) for file in files if file.status == OK]
     settled = tuple(fail(_published_candidate(recipe, row, file).blank, file.reason, file.message) for file in files if file.status != OK)
     candidates = tuple(sorted((*live, *found), key=lambda one: one.blank.method))
-    known = {key: again for key, again in ((one.blank.content_key, reuse(one.blank, past)) for one in candidates) if again}
     key = make_pair_key(row.pair_id, candidates, policy, recipe.keep)
+    done = find_done(past, key)
+    again = {one.blank.content_key: done.get(one.blank.content_key) or reuse(one.blank, past) for one in candidates}
+    known = {content_key: one for content_key, one in again.items() if one}
     task = PairTask(key, store, ref, candidates, known, policy, find_versions(recipe.metric_names()), recipe.keep)
     return PairPlan(row, task, settled, is_todo(task, settled, past))
 
@@ -191,6 +184,11 @@ def _plan_pair(recipe: Recipe, store: str, ref: PairRef, row: PairRow, survey: S
 def make_pair_key(pair_id: str, candidates: Iterable[CandidateTask], policy: Policy, keep: str) -> str:
     """What decides everything that is kept of a pair."""
     return _hash("pair", pair_id, [one.blank.content_key for one in candidates], _policy_key(policy, pair_id), keep)
+
+
+def find_done(past: Past, key: str) -> dict[str, ScoreRow]:
+    """The rows of a pair's own journal entry by content key: its pictures go with them, whatever else is known."""
+    return {row.content_key: row for row in past.entries[key].rows} if key in past.entries else {}
 
 
 def is_todo(task: PairTask, settled: tuple[ScoreRow, ...], past: Past) -> bool:
@@ -244,11 +242,14 @@ def _policy_key(policy: Policy, pair_id: str) -> tuple[object, ...]:
     return policy.criterion.name, policy.criterion.rule, policy.allow_copies, (policy.by_hand or {}).get(pair_id)
 
 
-def make_build_key(recipe: Recipe, rows: tuple[PairRow, ...], pairs: tuple[PairPlan, ...]) -> str:
-    """The snapshot's content, but for where its files lay."""
+def make_build_key(recipe: Recipe, rows: tuple[PairRow, ...], pairs: tuple[PairPlan, ...], methods: Mapping[str, Mapping[str, Any]]) -> str:
+    """The snapshot's content, but for where its files lay; what came of a candidate counts too, for another try may end otherwise."""
     asked = to_bytes(to_table([replace(row, a_path="", b_path="") for row in rows], PAIRS))
     settled = [(row.method, row.content_key) for one in pairs for row in one.settled]
-    return _hash("build", SCHEMA_VERSION, hashlib.sha256(asked).hexdigest(), [one.task.key for one in pairs], settled, recipe.max_failures)
+    outcomes = [sorted((key, row.status) for key, row in one.task.known.items()) for one in pairs]
+    licences = [(block.name, block.published_licence) for block in recipe.source], {name: one["licence"] for name, one in methods.items()}
+    keys = [one.task.key for one in pairs]
+    return _hash("build", SCHEMA_VERSION, hashlib.sha256(asked).hexdigest(), keys, settled, outcomes, licences, recipe.max_failures)
 
 
 def _hash(*parts: object) -> str:

@@ -19,7 +19,7 @@ from prior.select import Choice, Policy, find_values, may_win
 from storage import journal
 from storage.errors import BuildFailed, StoreError
 from storage.files import hash_bytes
-from storage.planes import Planes, stack
+from storage.planes import Planes
 from storage.repository import CANDIDATES, IMAGES, Draft, ImageChange, Store, array_path, find_head
 from storage.schema import (
     BY_HAND,
@@ -180,10 +180,7 @@ def _find_planes(store: Store, one: Finished, plan: Plan) -> tuple[Planes, Seque
     kept = plan.past.find_picture(one.pair_id, key)
     if kept is None:
         raise StoreError(f"{one.pair_id} is not finished: the picture of {method} is kept nowhere; run the same command again")
-    if kept.is_winner(one.pair_id, key):
-        return kept.snapshot.planes(one.pair_id)
-    pictures = kept.snapshot.pictures(one.pair_id)
-    return stack(pictures | {"winner": kept.snapshot.candidate(one.pair_id, method)})
+    return kept.read_with_winner(one.pair_id, method, key)
 
 
 def _find_candidates(store: Store, one: Finished, plan: Plan) -> tuple[Planes, Sequence[str]]:

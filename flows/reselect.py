@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from flows.build import Outcome, RunBatches, find_newest, finish, settle
-from flows.plan import PairPlan, Past, Plan, is_todo, make_build_key, make_pair_key, recall, reuse
+from flows.plan import PairPlan, Past, Plan, find_done, is_todo, make_build_key, make_pair_key, recall
 from flows.recipe import Recipe
 from flows.survey import Survey
 from flows.work import CandidateTask, PairDone, PairTask
@@ -58,12 +58,11 @@ def reselect(
         origin, newest = Snapshot(store, version), find_newest(store)
         recipe = read_made_recipe(origin).model_copy(update={"criterion": criterion})
         check_metrics(origin, criterion)
-        others = [] if newest and newest.id == origin.id else [origin]
-        plan = plan_reselection(recipe, origin, recall(store.files, newest, *others))
+        plan = plan_reselection(recipe, origin, recall(store, newest, origin))
         if tag:
             check_tag(store, tag, plan.published.id if plan.published else None)
         logger.info("%d pairs to select from; %d pictures to make", len(plan.pairs), len(plan.todo))
-        plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, origin, plan, done, others))
+        plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, origin, plan, done))
         return settle(recipe, store, plan, tag)
 
 
@@ -109,14 +108,14 @@ def plan_reselection(recipe: Recipe, origin: Snapshot, past: Past) -> Plan:
     )
     methods = _complete_methods(origin, recipe)
     pairs = tuple(_plan_pair(recipe, policy, row, scores[row.pair_id], origin, past, methods) for row in rows if row.status == OK)
-    return Plan(survey, pairs, past, policy, origin.manifest["metrics"], methods, make_build_key(recipe, rows, pairs))
+    return Plan(survey, pairs, past, policy, origin.manifest["metrics"], methods, make_build_key(recipe, rows, pairs, methods))
 
 
-def _plan_again(recipe: Recipe, store: Store, origin: Snapshot, plan: Plan, done: Sequence[PairDone], others: Sequence[Snapshot]) -> Plan:
+def _plan_again(recipe: Recipe, store: Store, origin: Snapshot, plan: Plan, done: Sequence[PairDone]) -> Plan:
     problems = [f"{one.pair_id}: {one.problem[1]}" for one in done if one.problem]
     if problems:
         raise StoreError(f"{len(problems)} pairs cannot be read any more ({problems[0]}); build again")
-    return plan_reselection(recipe, origin, recall(store.files, plan.past.snapshot, *others))
+    return plan_reselection(recipe, origin, recall(store, plan.past.snapshot, origin))
 
 
 def _open_again(row: PairRow) -> PairRow:
@@ -152,11 +151,12 @@ def _plan_pair(
 ) -> PairPlan:
     settled = tuple(one for one in scores if one.method.startswith(PREFIX) and one.status != OK)
     candidates = tuple(_plan_candidate(recipe, one, methods) for one in scores if one not in settled)
-    rows = {one.content_key: one for one in scores}
-    known = {one.blank.content_key: reuse(one.blank, past) or rows[one.blank.content_key] for one in candidates}
+    key = make_pair_key(row.pair_id, candidates, policy, recipe.keep)
+    rows = {one.content_key: one for one in scores} | find_done(past, key)
+    known = {one.blank.content_key: rows[one.blank.content_key] for one in candidates}
     block = next(block for block in recipe.source if block.name == row.source)
     task = PairTask(
-        key=make_pair_key(row.pair_id, candidates, policy, recipe.keep),
+        key=key,
         store=origin.store.files.location.resolved,
         ref=PairRef(pair_id=row.pair_id, source=block.to_source(), key=row.pair_id, a=Path(row.a_path), b=Path(row.b_path)),
         candidates=candidates,
@@ -164,12 +164,13 @@ def _plan_pair(
         policy=policy,
         metrics=origin.manifest["metrics"],
         keep=recipe.keep,
-        kept_in=origin.id if row.pair_id in past.kept[-1].winners else "",
     )
-    todo = is_todo(task, settled, past)
-    if todo and not task.kept_in:
+    if not is_todo(task, settled, past):
+        return PairPlan(row, task, settled, todo=False)
+    kept = past.find_sources(row)
+    if kept is None:
         _check_files(row)
-    return PairPlan(row, task, settled, todo)
+    return PairPlan(row, replace(task, kept_in=kept.id if kept else ""), settled, todo=True)
 
 
 def _plan_candidate(recipe: Recipe, row: ScoreRow, methods: Mapping[str, Mapping[str, Any]]) -> CandidateTask:
@@ -183,6 +184,6 @@ def _check_files(row: PairRow) -> None:
     """Refuse a pair that the snapshot keeps no pictures of, and whose files are not those it was scored on."""
     if (try_hash(Path(row.a_path)), try_hash(Path(row.b_path))) != (row.a_hash, row.b_hash):
         raise StoreError(
-            f"{row.pair_id} would have a winner now, but the snapshot keeps no pictures of it, and its files are gone or others "
+            f"{row.pair_id} would have a winner now, but no snapshot keeps pictures of it, and its files are gone or others "
             f"({row.a_path}, {row.b_path}); put them back, or build again"
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 
+from flows.kept import Kept
 from flows.watch import Watch
 from prior import evaluate, registry
 from prior.arrays import Picture
@@ -26,8 +27,9 @@ from prior.select import Policy, select
 from storage import journal
 from storage.errors import CandidateError, FusionPriorError, InputError, UnknownName
 from storage.files import Files, parse_location
+from storage.planes import unstack
+from storage.repository import open_store
 from storage.schema import FAILED, OK, ScoreRow
-from storage.snapshot import Snapshot
 
 SAME_SCORE = 1e-3
 """A candidate made again may differ so much in any score: some pixels round the other way on another release of a library."""
@@ -119,13 +121,13 @@ def run_pair(task: PairTask) -> PairDone:
 
 
 def _load_kept(task: PairTask) -> tuple[Picture, Picture]:
-    pictures = _open(task.store, task.kept_in).pictures(task.ref.pair_id)
+    pictures = unstack(*_open(task.store, task.kept_in).read_image(task.ref.pair_id))
     return pictures["a"], pictures["b"]
 
 
 @functools.lru_cache(maxsize=1)
-def _open(store: str, snapshot_id: str) -> Snapshot:
-    return Snapshot(store, snapshot_id)
+def _open(store: str, snapshot_id: str) -> Kept:
+    return Kept(open_store(store), snapshot_id)
 
 
 def _evaluate_candidates(task: PairTask, scene: Scene, watch: Watch) -> tuple[dict[str, ScoreRow], dict[str, Picture]]:
@@ -224,7 +226,8 @@ def _find_method(blank: ScoreRow) -> Method:
         raise CandidateError(f"{blank.method} cannot fuse {blank.pair_id} again: {error}", "changed") from error
     if str(method.version) != blank.version:
         raise CandidateError(
-            f"{blank.method} was scored on {blank.pair_id} in version {blank.version} and has version {method.version} now; build again",
+            f"{blank.method} was scored on {blank.pair_id} in version {blank.version} and has version {method.version} now; "
+            "score it again with: fusion-prior build --retry-failed",
             "changed",
         )
     return method
@@ -233,7 +236,8 @@ def _find_method(blank: ScoreRow) -> Method:
 def _read_published(file: PublishedFile, scene: Scene) -> Candidate:
     started = time.perf_counter()
     if not try_hash(Path(file.path)).startswith(file.file_hash):
-        raise CandidateError(f"{file.path} is gone, or not the file that was scored as {file.method}; build again", "changed")
+        what = f"{file.path} is gone, or not the file that was scored as {file.method}"
+        raise CandidateError(f"{what}; put it back, and score it again with: fusion-prior build --retry-failed", "changed")
     height, width = scene.a.shape
     picture = load_published(file, (height, width))
     return Candidate(picture, time.perf_counter() - started, 0.0, "published")

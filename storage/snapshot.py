@@ -163,6 +163,10 @@ class Snapshot:
         """The method whose candidate was selected for a pair."""
         return str(self._array(IMAGES, pair_id).attrs["winner"])
 
+    def pair_hash(self, pair_id: str) -> str:
+        """The content hash of the sources of a pair whose image is kept."""
+        return str(self._array(IMAGES, pair_id).attrs["pair_hash"])
+
     def candidate_keys(self, pair_id: str) -> list[str]:
         """The content keys of all candidates of one pair whose pictures, where valid, are kept."""
         if array_path(CANDIDATES, pair_id) not in self.root:

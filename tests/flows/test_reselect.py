@@ -15,7 +15,9 @@ from flows.recipe import Recipe
 from flows.reselect import reselect
 from flows.work import PairDone, run_pair
 from prior import registry
-from storage.errors import InputError, SnapshotNotFound, UnknownName
+from storage.errors import InputError, SnapshotNotFound, StoreError, UnknownName
+from storage.history import set_branch
+from storage.repository import MAIN
 from storage.schema import FAILED, NO_CANDIDATE, ScoreRow, SelectionRow
 from storage.snapshot import Snapshot
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows
@@ -114,27 +116,62 @@ def test_the_same_criterion_again_writes_nothing(built: Outcome, store: str) -> 
     assert not again.made and again.snapshot.id == built.snapshot.id == Snapshot(store, "same").id
 
 
-def test_a_method_of_another_version_cannot_win(built: Outcome, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {row.pair_id: row.method for row in chosen(reselect(store, "main", OTHER, do_here).snapshot)}
-    reselect(store, "v1", "diff-if", refuse)
-    method = next(iter(expected.values()))
-    monkeypatch.setitem(registry._methods, method, replace(registry.find_method(method), version=99))
-    made = reselect(store, "v1", f"{OTHER}+0", do_here).snapshot
+def pick(store: str, criterion: str, tmp_path: Path) -> dict[str, str]:
+    """Who would win, found in a copy of the store, so that this one keeps no more pictures than before."""
+    shutil.copytree(store, tmp_path / "copy")
+    return {row.pair_id: row.method for row in chosen(reselect(str(tmp_path / "copy"), "main", criterion, do_here).snapshot)}
+
+
+def test_a_method_of_another_version_cannot_win(
+    built: Outcome, ask: Ask, store: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = pick(store, OTHER, tmp_path)
+    method = expected["p00"]
+    with monkeypatch.context() as patch:
+        patch.setitem(registry._methods, method, replace(registry.find_method(method), version=99))
+        made = reselect(store, "v1", OTHER, do_here, tag="lost").snapshot
     lost = [row for row in rows_of(made) if row.status == FAILED]
     assert {(row.method, row.reason) for row in lost} == {(method, "changed")}
-    assert "has version 99 now; build again" in lost[0].message
+    assert "has version 99 now; score it again with: fusion-prior build --retry-failed" in lost[0].message
     winners = {row.pair_id: row.method for row in chosen(made)}
     assert all(winners[row.pair_id] != method for row in lost) and len(winners) == 3
+    # what failed in the newest snapshot costs the older one nothing, and another try mends it
+    again = reselect(store, "v1", OTHER, do_here, tag="found")
+    assert again.made and {row.pair_id: row.method for row in chosen(again.snapshot)} == expected
+    set_branch(again.snapshot.store, MAIN, "lost")
+    assert not build(ask(**METHODS, criterion=OTHER), store, client).made
+    tried = build(ask(**METHODS, criterion=OTHER), store, client, retry_failed=True)
+    assert tried.made
+    assert_same(tried.snapshot, again.snapshot)
 
 
-def test_a_picture_with_other_scores_cannot_win(built: Outcome, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = chosen(reselect(store, "main", OTHER, do_here).snapshot)[0].method
-    reselect(store, "v1", "diff-if", refuse)
+def test_a_picture_with_other_scores_cannot_win(built: Outcome, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = pick(store, OTHER, tmp_path)["p00"]
     known = registry.find_method(method)
     monkeypatch.setitem(registry._methods, method, replace(known, fuse=lambda a, b, **named: known.fuse(a, b, **named)[::-1].copy()))
-    made = reselect(store, "v1", f"{OTHER}+0", do_here).snapshot
+    made = reselect(store, "v1", OTHER, do_here).snapshot
     (first, *_) = [row for row in rows_of(made) if row.status == FAILED]
     assert (first.method, first.reason) == (method, "changed") and "is not what was scored" in first.message
+
+
+def test_any_snapshot_lends_its_pictures(built: Outcome, store: str, tmp_path: Path) -> None:
+    other = reselect(store, "v1", OTHER, do_here, tag="v2")
+    reselect(store, "v1", "diff-if where qabf > 2 else none", refuse, tag="none")
+    shutil.rmtree(tmp_path / "ir")
+    back = reselect(store, "none", OTHER, refuse)
+    assert_same(back.snapshot, other.snapshot)
+
+
+def test_a_damaged_picture_is_not_handed_on(built: Outcome, store: str) -> None:
+    reselect(store, "v1", OTHER, do_here)
+    before = Snapshot(store).id
+    for chunk in (Path(store) / "repository" / "chunks").iterdir():
+        content = bytearray(chunk.read_bytes())
+        content[100] ^= 1
+        chunk.write_bytes(content)
+    with pytest.raises(StoreError, match="is not what was written; put it back with: fusion-prior repair"):
+        reselect(store, "v1", "diff-if", do_here)
+    assert Snapshot(store).id == before
 
 
 @pytest.mark.parametrize(
