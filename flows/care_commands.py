@@ -80,6 +80,8 @@ def gc(
     )
     for one in garbage.snapshots:
         say(f"snapshot {one} {'would go' if dry_run else 'is gone'}")
+    if garbage.changed:
+        say(f"{len(garbage.changed)} snapshots that stay {'would lose' if dry_run else 'have lost'} the link to their parent")
 
 
 def describe(found: "Verification") -> str:

@@ -36,6 +36,7 @@ from flows.options import (
     TlsCert,
     TlsKey,
     Workers,
+    tell_stopped,
 )
 from flows.version_commands import branch, manifest, reselect, snapshots, tag
 from storage.errors import FusionPriorError, InputError
@@ -78,7 +79,9 @@ def build(
     pattern: Annotated[str | None, typer.Option(help='How the files of a pair are named: "IR{key} VIS{key}". Else by equal stems.')] = None,
     task: Annotated[str | None, typer.Option(help="infrared-visible, medical, multi-focus or multi-exposure.")] = None,
     methods: Annotated[str | None, typer.Option(help="Live methods or sets, with commas: fast, all, none, gff,tif …")] = None,
-    criterion: Annotated[str | None, typer.Option(help='diff-if, diff-if-released, balanced, or a rule: "2*ssim + vif + 3*qabf".')] = None,
+    criterion: Annotated[
+        str | None, typer.Option(help='diff-if, balanced, rank-sum … or a rule: "2*ssim + vif where qabf > 0.4".')
+    ] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics to store beside the standard ones, with commas.")] = None,
     max_shift: Annotated[float | None, typer.Option(help="Set pairs aside whose estimated shift is larger, in px.")] = None,
     keep: Annotated[str | None, typer.Option(help="Whose pictures to keep: winners or all.")] = None,
@@ -287,8 +290,9 @@ def metrics(form: RowFormat = Format.table) -> None:
     print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
 
 
-for command in (snapshots, diff, tag, branch, manifest, reselect, verify, repair, gc, export, leaks, train):
-    app.command()(command)
+app.command()(train)
+for command in (snapshots, diff, tag, branch, manifest, reselect, verify, repair, gc, export, leaks):
+    app.command()(tell_stopped(command))
 
 
 @recipe_app.command("check")

@@ -1,6 +1,7 @@
 """The command `diff`: what changed between two snapshots, and why. Part of `flows.command_line`, and read like it."""
 
 import json
+import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -82,13 +83,17 @@ def describe(found: "Diff", shown: int) -> list[str]:
         more = f"{shown} of {len(found.winners)} changed winners are shown, those that did most to the mean"
         sentences.append(f"{more}; --format csv or --out FILE.parquet gives all")
     sentences.append(f"{found.kept} of {found.kept + len(found.winners)} winners are the same")
-    sentences.append(f"mean value {found.mean_before:.4f} -> {found.mean_after:.4f}")
+    sentences.append(f"mean value {_to_text(found.mean_before)} -> {_to_text(found.mean_after)}")
     if found.unvalued:
         sentences.append(f"{found.unvalued} pairs are left out of the means: a winner of theirs has no value under {found.criterion}")
     for what, pair_ids in (("new", found.added), ("gone", found.removed), ("of other content", found.changed)):
         if pair_ids:
             sentences.append(f"{len(pair_ids)} pairs are {what}: {', '.join(pair_ids[:5])}{' …' if len(pair_ids) > 5 else ''}")
     return sentences
+
+
+def _to_text(mean: float) -> str:
+    return "none" if math.isnan(mean) else f"{mean:.4f}"
 
 
 def write_parquet(path: Path, table: "pa.Table") -> None:

@@ -1,9 +1,13 @@
-"""Options that several commands have in common."""
+"""Options that several commands have in common, and how they end when they are stopped."""
 
+import functools
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ParamSpec
 
 import typer
+
+Asked = ParamSpec("Asked")
 
 INTERRUPTED = 130
 """Exit status of a command that was stopped by hand."""
@@ -35,3 +39,17 @@ Scheduler = Annotated[str, typer.Option("--scheduler", help="An existing Dask sc
 TlsCa = Annotated[str, typer.Option("--tls-ca", help="The authority's certificate, for a scheduler at tls://…")]
 TlsCert = Annotated[str, typer.Option("--tls-cert", help="The certificate of this side.")]
 TlsKey = Annotated[str, typer.Option("--tls-key", help="Its key, without a password.")]
+
+
+def tell_stopped(command: Callable[Asked, None]) -> Callable[Asked, None]:
+    """The command, which says so when it is stopped by hand."""
+
+    @functools.wraps(command)
+    def run(*arguments: Asked.args, **named: Asked.kwargs) -> None:
+        try:
+            command(*arguments, **named)
+        except KeyboardInterrupt:
+            typer.echo("stopped; nothing half-done is left to be seen: run the same command again", err=True)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run

@@ -19,13 +19,13 @@ from flows.recipe import Recipe
 from flows.survey import Survey
 from flows.work import CandidateTask, PairDone, PairTask
 from prior import registry
-from prior.criterion import parse_criterion
+from prior.criterion import check_metrics, parse_criterion
 from prior.pairs import PairRef
 from prior.pictures import try_hash
 from prior.published import PREFIX, PublishedFile
 from prior.select import Policy
 from storage import journal
-from storage.errors import SchemaMismatch, StoreError, UnknownName, unknown_name
+from storage.errors import SchemaMismatch, StoreError, UnknownName
 from storage.locks import IfHeld, hold_lock
 from storage.repository import Store, check_tag, open_store
 from storage.schema import NO_CANDIDATE, OK, PairRow, ScoreRow
@@ -57,21 +57,13 @@ def reselect(
         journal.delete_leftovers(store.files)
         origin, newest = Snapshot(store, version), find_newest(store)
         recipe = read_made_recipe(origin).model_copy(update={"criterion": criterion})
-        check_metrics(origin, criterion)
+        check_metrics(parse_criterion(criterion), origin.manifest["metrics"])
         plan = plan_reselection(recipe, origin, recall(store, newest, origin))
         if tag:
             check_tag(store, tag, plan.published.id if plan.published else None)
         logger.info("%d pairs to select from; %d pictures to make", len(plan.pairs), len(plan.todo))
         plan = finish(plan, store, run, lambda plan, done: _plan_again(recipe, store, origin, plan, done))
         return settle(recipe, store, plan, tag)
-
-
-def check_metrics(snapshot: Snapshot, criterion: str) -> None:
-    """Refuse a criterion that reads a metric which the snapshot does not keep; raises InputError, UnknownName."""
-    held = snapshot.manifest["metrics"]
-    missing = sorted(set(parse_criterion(criterion).metrics) - set(held))
-    if missing:
-        raise unknown_name("metric in this snapshot", missing[0], held)
 
 
 def read_made_recipe(snapshot: Snapshot) -> Recipe:

@@ -4,9 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prior.criterion import parse_criterion
+from prior.criterion import check_metrics, parse_criterion
 from prior.select import Choice, Policy, select
-from storage.errors import unknown_name
 from storage.schema import BY_HAND, FAILED, MISREGISTERED, OK, UNCONSTRAINED, ScoreRow
 from storage.snapshot import Snapshot
 from storage.tables import to_pair_rows, to_score_rows, to_selection_rows
@@ -83,7 +82,8 @@ def find_winners(snapshot: Snapshot, criterion: str = "") -> list[Winner]:
     A pair without a winner, such as one where no candidate keeps to the conditions of a criterion with `else none`, has no row.
 
     Raises:
-        InputError: the criterion is no criterion, or reads a metric that the snapshot does not hold.
+        InputError: the criterion is no criterion.
+        UnknownName: it reads a metric that the snapshot does not hold.
     """
     groups = group_scores(snapshot)
     policy = make_policy(snapshot, BALANCED)
@@ -157,9 +157,7 @@ def _name(choice: Choice | None) -> str:
 
 def _select_again(snapshot: Snapshot, groups: Mapping[str, list[ScoreRow]], criterion: str, balanced: Mapping[str, str]) -> list[Winner]:
     policy = make_policy(snapshot, criterion)
-    missing = sorted(set(policy.criterion.metrics) - set(snapshot.manifest["metrics"]))
-    if missing:
-        raise unknown_name("metric in this snapshot", missing[0], snapshot.manifest["metrics"])
+    check_metrics(policy.criterion, snapshot.manifest["metrics"])
     flags = {row.pair_id: row.flags for row in to_pair_rows(snapshot.table("pairs"))}
     winners = []
     for pair_id, rows in groups.items():

@@ -48,6 +48,8 @@ def branch(
     from storage.history import delete_branch, list_branches, set_branch
     from storage.repository import open_store
 
+    if delete and (name is None or snapshot is not None):
+        raise InputError("--delete takes the name of one branch and no snapshot; write: fusion-prior branch NAME --delete")
     opened = open_store(store)
     if name is None:
         print_rows([{"branch": one, "snapshot": head} for one, head in list_branches(opened).items()], ("branch", "snapshot"), form)

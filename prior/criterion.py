@@ -22,12 +22,12 @@ Profiles fix every detail of the published rules and of ours:
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
 from prior.rule import EXAMPLE, Condition, Pool, Rule, build_conditions, build_rule, parse_tree
-from storage.errors import InputError
+from storage.errors import InputError, unknown_name
 
 PROFILES: Mapping[str, str] = MappingProxyType(
     {
@@ -41,6 +41,7 @@ PROFILES: Mapping[str, str] = MappingProxyType(
 MAX_LENGTH = 1000  # characters
 BEST, NONE = "best", "none"
 _WHERE, _ELSE = re.compile(r"\bwhere\b"), re.compile(r"\belse\b")
+_NAME = re.compile(r"[^\W\d][\w-]*")
 
 Scores = Mapping[str, float]
 
@@ -132,6 +133,25 @@ def parse_criterion(text: str) -> Criterion:
     if not reading.value.metrics:
         raise InputError(f"criterion {name!r} reads no metric; write for example '2*ssim + vif + 3*qabf'")
     return Criterion(name, rule, tuple(sorted(frozenset[str]().union(*(one.metrics for one in reading.list_rules())))))
+
+
+def check_metrics(criterion: Criterion, held: Collection[str]) -> None:
+    """Refuse a criterion that reads a metric which a snapshot does not hold.
+
+    Args:
+        criterion: it may be a misspelt profile, which reads as one metric, or as the difference of two.
+        held: the metrics of the snapshot.
+
+    Raises:
+        UnknownName: with the nearest metrics, and the nearest profiles where it may be one.
+    """
+    missing = sorted(set(criterion.metrics) - set(held))
+    if not missing:
+        return
+    value, _, _ = _split(criterion.name)
+    if _NAME.fullmatch(value) and value not in PROFILES and not set(_read_rule(value).metrics) & set(held):
+        raise unknown_name("profile or metric in this snapshot", value, {*PROFILES, *held})
+    raise unknown_name("metric in this snapshot", missing[0], held)
 
 
 def _split(text: str) -> tuple[str, str, str]:

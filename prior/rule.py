@@ -9,6 +9,7 @@ import ast
 import itertools
 import math
 import operator
+import warnings
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from storage.errors import InputError
 MAX_DEPTH = 100  # operations inside operations: keeps every walk through a rule far from Python's limit of recursion
 LARGEST_NUMBER = 1e12
 DIGITS = 12  # of a z-score after the point: two candidates at -1 and 1 stand there exactly, so that what is equal ties as it should
+FILE = "<criterion>"  # where the parser says that its warnings come from
 EXAMPLE = "balanced where qabf > 0.4 and vif > 0.5"
 
 
@@ -61,12 +63,18 @@ class Condition:
 def parse_tree(text: str) -> ast.expr | None:
     """The tree of an expression, of which nothing is known yet but that it is no deeper than a walk can go; None where it is none.
 
+    What Python reads for now and warns of, such as `0.6and`, is none either.
+
     Raises:
         InputError: it is deeper.
     """
     try:
-        node = ast.parse(text.replace("iqa:", "iqa."), mode="eval").body  # iqa:fsim reads as the attribute iqa.fsim
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            node = ast.parse(text.replace("iqa:", "iqa."), FILE, "eval").body  # iqa:fsim reads as the attribute iqa.fsim
     except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    if any(one.filename == FILE for one in told):
         return None
     if _measure_depth(node) > MAX_DEPTH:
         raise InputError(f"the criterion nests more than {MAX_DEPTH} operations; write a shorter rule")

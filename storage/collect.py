@@ -125,7 +125,7 @@ def find_garbage(address: str, keep: Keep) -> Garbage:
 def _plan(look: Look, keep: Keep) -> Garbage:
     _refuse_damage(look)
     lying = take_inventory(look.store.files, "")
-    rehearsal = rehearse(look, lying, _find_threshold(look, keep))
+    rehearsal = rehearse(look, lying, _find_effective_threshold(look, keep))
     gone = {one.rpartition("/")[2] for one in rehearsal.gone if one.startswith(SNAPSHOTS)}
     expired = [one for one in look.history.parents if one in gone]
     kept = [one for one in look.history.parents if one not in gone]
@@ -154,8 +154,16 @@ def _refuse_damage(look: Look) -> None:
         )
 
 
+def _find_effective_threshold(look: Look, keep: Keep) -> datetime | None:
+    """The threshold, where a snapshot goes by it; without one Icechunk would cut what is named from its parents for nothing."""
+    threshold = _find_threshold(look, keep)
+    named = look.history.lines.keys()  # by a branch, a tag or the registry of models
+    unnamed = [one for one, parent in look.history.parents.items() if parent is not None and one not in named]
+    return threshold if threshold is not None and any(look.history.times[one] < threshold for one in unnamed) else None
+
+
 def _find_threshold(look: Look, keep: Keep) -> datetime | None:
-    """Snapshots that are older go; None where none does."""
+    """Snapshots that are older are not to be kept; None where all are."""
     if not keep.newest and keep.age is None:
         return None
     for above in look.history.lines.values():

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from storage.errors import InputError, unknown_name
-from storage.layouts import Description, Entry, Job, Pictures, card, clean, croissant, diff_if, huggingface, make_stems, webdataset
+from storage.layouts import Description, Entry, Job, Pictures, card, croissant, diff_if, huggingface, make_stems, spell_plainly, webdataset
 from storage.licences import Claim, describe_refusals, find_refusals
 from storage.schema import SPLITS, metric_columns
 from storage.snapshot import Snapshot
@@ -96,8 +96,8 @@ def export_snapshot(snapshot: Snapshot, request: ExportRequest, encode: Encode, 
         report: told `(what, done, total)` after every pair.
 
     Raises:
-        InputError: the folder is not empty or cannot be written, no pair is left, a licence is refused, or the layout cannot tell which
-            modality is which.
+        InputError: the folder is not empty or cannot be written, no split is named, no pair is left, a licence is refused, or the layout
+            cannot tell which modality is which.
         UnknownName: there is no such layout or split.
         StoreError: a pair's image is lost.
     """
@@ -208,6 +208,8 @@ def read_pictures(snapshot: Snapshot, entries: Sequence[Entry], encode: Encode, 
 def _check_request(request: ExportRequest) -> None:
     if request.layout not in LAYOUTS:
         raise unknown_name("layout", request.layout, LAYOUTS)
+    if not request.splits:
+        raise InputError(f"no split is named, so there is nothing to export; name some of {', '.join(SPLITS)} with --split")
     unknown = [name for name in request.splits if name not in SPLITS]
     if unknown:
         raise unknown_name("split", unknown[0], SPLITS)
@@ -222,7 +224,7 @@ def _find_scores(snapshot: Snapshot) -> tuple[tuple[str, ...], dict[str, dict[st
     """The metrics, and every winner's scores by its content key; those that are undefined are left out."""
     table = snapshot.table("scores")
     winners = snapshot.table("selections", ["content_key"])["content_key"]
-    names = {name: clean(name) for name in metric_columns(table.schema)}  # iqa:fsim would be read as a path or an address elsewhere
+    names = {name: spell_plainly(name) for name in metric_columns(table.schema)}  # iqa:fsim would be read as a path or an address elsewhere
     rows = table.filter(pc.is_in(table["content_key"], value_set=winners.combine_chunks())).select(["content_key", *names]).to_pylist()
     scores = {row["content_key"]: {new: row[old] for old, new in names.items() if _is_number(row[old])} for row in rows}
     return tuple(names.values()), scores

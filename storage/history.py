@@ -137,7 +137,7 @@ def _walk(store: Store, head: str) -> list[icechunk.SnapshotInfo]:
 
 
 def _check_branch_name(store: Store, name: str) -> None:
-    check_tag_name(name)
+    check_tag_name(name, "branch")
     if name.startswith(DRAFT):
         raise InputError(f"branch {name!r} would be taken for one of a build, which begin with {DRAFT!r}; choose another name")
     if name in store.repository.list_tags():

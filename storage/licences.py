@@ -32,7 +32,21 @@ SPDX = (
 )
 """Ids as SPDX spells them, allowed or not: those that an export names by their address."""
 
+EXCEPTIONS = (
+    *("Autoconf-exception-2.0", "Autoconf-exception-3.0", "Autoconf-exception-generic", "Autoconf-exception-macro", "Bison-exception-2.2"),
+    *("Bootloader-exception", "Classpath-exception-2.0", "CLISP-exception-2.0", "eCos-exception-2.0", "FLTK-exception"),
+    *("Font-exception-2.0", "freertos-exception-2.0", "GCC-exception-2.0", "GCC-exception-2.0-note", "GCC-exception-3.1"),
+    *("gnu-javamail-exception", "GPL-3.0-linking-exception", "GPL-3.0-linking-source-exception", "GPL-CC-1.0", "GStreamer-exception-2005"),
+    *("GStreamer-exception-2008", "i2p-gpl-java-exception", "LGPL-3.0-linking-exception", "Libtool-exception", "Linux-syscall-note"),
+    *("LLVM-exception", "OCaml-LGPL-linking-exception", "OCCT-exception-1.0", "OpenJDK-assembly-exception-1.0", "Qt-GPL-exception-1.0"),
+    *("Qt-LGPL-exception-1.1", "Qwt-exception-1.0", "SHL-2.0", "SHL-2.1", "Swift-exception", "u-boot-exception-2.0"),
+    *("Universal-FOSS-exception-1.0", "WxWindows-exception-3.1", "cryptsetup-OpenSSL-exception", "openvpn-openssl-exception"),
+    *("stunnel-exception", "vsftpd-openssl-exception", "x11vnc-openssl-exception"),
+)
+"""What may follow `WITH`, as SPDX spells it: terms that allow more than the licence before them. Any other may forbid something."""
+
 _SPELLED = {one.casefold(): one for one in SPDX}
+_EXCEPTIONS = frozenset(one.casefold() for one in EXCEPTIONS)
 _KNOWN = re.compile("|".join(f"(?:{family})" for family in FAMILIES))
 _NOISE = re.compile(r",?\s*\bversion\b|(?<![\w])the\b|\blicen[cs]e\b")
 
@@ -115,15 +129,17 @@ def describe_refusals(refusals: Sequence[Refusal], total: int) -> str:
         f"{_quote(one.licence)} ({_list_some(one.subjects)}) on {len(one.pair_ids)} of {total} pairs: {_list_some(one.pair_ids)}"
         for one in refusals
     ]
+    is_all = len({pair_id for one in refusals for pair_id in one.pair_ids}) == total
+    remedy = "Without these pairs nothing would be left; state" if is_all else "Leave these pairs out with --only-allowed, or state"
     return (
-        f"not known to allow commercial use: {'; '.join(parts)}. Leave these pairs out with --only-allowed, or state with "
+        f"not known to allow commercial use: {'; '.join(parts)}. {remedy} with "
         '--allow "LICENCE" that one allows it; where none is stated, write it into the recipe (licence, published_licence) and build again'
     )
 
 
 def _allows(text: str, stated: Collection[str]) -> bool:
-    base, _, exception = text.partition(" WITH ")
-    if exception and "exception" not in exception.casefold():
+    base, joined, exception = text.partition(" WITH ")
+    if joined and normalise(exception) not in _EXCEPTIONS:
         return False  # a condition more, not one less
     found = normalise(base)
     return found in stated or _KNOWN.fullmatch(found) is not None

@@ -15,7 +15,9 @@ Before it nothing is visible, after it nothing changes. Icechunk on a local fold
 branch and every tag moves under the publish lock; object stores detect the conflict themselves.
 """
 
+import atexit
 import contextlib
+import time
 import urllib.parse
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,6 +48,10 @@ TAGGING = "tag.lock.txt"
 """Beside the publish lock: the name of the tag that is being made."""
 
 icechunk.set_logs_filter("error")  # its warnings go to stdout, which belongs to the answer
+
+# One of its threads may still be on its way out of Python when the last answer is there; if Python ends in that instant, the thread and
+# with it the whole process is aborted (signal 6). A short sleep lets it go.
+atexit.register(time.sleep, 0.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,8 @@ def open_store(address: str) -> Store:
         return Store(Files(location), icechunk.Repository.open(storage))
     except (OSError, icechunk.IcechunkError) as error:
         raise StoreError(
-            f"the store at {address} cannot be opened ({first_line(error)}); check the address and your rights to it"
+            f"the store at {address} cannot be opened ({first_line(error)}); check the address and your rights to it, or look for damage "
+            f"with: fusion-prior verify --store {address}"
         ) from error
 
 
@@ -220,7 +227,9 @@ class Draft:
         return self._committed
 
     def publish(self, tag: str = "") -> None:
-        """Make the committed snapshot the newest one of `main`, and name it where a tag is given: both or neither.
+        """Make the committed snapshot the newest one of `main`, and name it where a tag is given, under one lock.
+
+        Who is killed between the two has published without a tag, which the same build, run again, gives.
 
         Raises:
             CommitConflict: somebody else published since the draft was started.
@@ -238,8 +247,12 @@ class Draft:
                     raise _conflict(self._store) from None
                 reason = first_line(error)
                 raise StoreError(f"{MAIN} of {self._store.address} does not move ({reason}); check that it can be written") from error
-            if tag:
+            if not tag:
+                return
+            try:
                 _create_tag(self._store, tag, self._committed)
+            except InputError as error:
+                raise InputError(f"snapshot {self._committed} is published and the newest one, but not tagged: {error}") from None
 
 
 def array_path(group: str, pair_id: str) -> str:
@@ -314,13 +327,12 @@ def find_tag_in_making(files: Files) -> str:
 
 
 def _create_tag(store: Store, name: str, snapshot: str) -> None:
-    if name in store.repository.list_tags():
-        return
-    store.files.jot(TAGGING, name.encode())
-    try:
-        store.repository.create_tag(name, snapshot)
-    except icechunk.IcechunkError as error:
-        raise InputError(f"tag {name!r} cannot be used in {store.address} ({first_line(error)}); choose another name") from None
+    if name not in store.repository.list_tags():
+        store.files.jot(TAGGING, name.encode())
+        try:
+            store.repository.create_tag(name, snapshot)
+        except icechunk.IcechunkError as error:
+            raise InputError(f"tag {name!r} cannot be used in {store.address} ({first_line(error)}); choose another name") from None
     store.files.delete(TAGGING)
 
 

@@ -69,7 +69,7 @@ def restore_reference(files: Files, reference: Reference, snapshots: Collection[
 
 
 def _fits(left: bytes, whole: bytes) -> bool:
-    """Whether a file can have been the whole one: it is the beginning of it, or one byte is another."""
+    """Whether a file can have been the whole one: it is the beginning of it, it goes on after it, or one byte is another."""
     if len(left) == len(whole):
         return sum(one != other for one, other in zip(left, whole, strict=True)) <= 1
-    return len(left) >= LEAST and whole.startswith(left)
+    return left.startswith(whole) or (len(left) >= LEAST and whole.startswith(left))

@@ -245,7 +245,7 @@ def to_record(row: PairRow | ScoreRow | SelectionRow | ModelRow) -> dict[str, An
     return record | (row.scores if isinstance(row, ScoreRow) else {})
 
 
-def check_tag_name(name: str) -> None:
-    """Refuse a name that no tag can have; raises InputError."""
+def check_tag_name(name: str, kind: str = "tag") -> None:
+    """Refuse a name that no tag, or other `kind` of name for a snapshot, can have; raises InputError."""
     if not TAG_NAME.fullmatch(name):
-        raise InputError(f"tag {name!r} is not a valid name; use letters, digits, '.', '_' and '-', beginning with a letter or digit")
+        raise InputError(f"{kind} {name!r} is not a valid name; use letters, digits, '.', '_' and '-', beginning with a letter or digit")

@@ -18,6 +18,9 @@ from storage.schema import PairRow, SelectionRow
 
 Json = dict[str, Any]
 MAX_STEM = 80  # characters; with every ending still short enough for the oldest tar header
+RESERVED = frozenset({"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))})
+"""What Windows takes for devices, in any case and before any ending."""
+
 PICTURES = ("a", "b", "target")
 
 
@@ -109,7 +112,7 @@ def make_stems(pair_ids: Collection[str]) -> dict[str, str]:
     """A name for the files of each pair, from its id; ids that would get the same one, in any case, are told apart by their hashes."""
     bare = {pair_id: clean(pair_id)[:MAX_STEM] or "pair" for pair_id in pair_ids}
     often = Counter(stem.casefold() for stem in bare.values())
-    digests = {pair_id: hashlib.sha256(pair_id.encode()).hexdigest() for pair_id in bare}
+    digests = {pair_id: _hash(pair_id) for pair_id in bare}
     stems = {
         pair_id: stem if often[stem.casefold()] == 1 else f"{stem[: MAX_STEM - 17]}-{digests[pair_id][:16]}"
         for pair_id, stem in bare.items()
@@ -118,7 +121,13 @@ def make_stems(pair_ids: Collection[str]) -> dict[str, str]:
 
 
 def clean(name: str) -> str:
-    """A name as every file system takes it: letters, digits, `-` and `_`."""
+    """A name as every file system takes it: letters, digits, `-` and `_`, and no device of Windows."""
+    plain = spell_plainly(name)
+    return f"{plain}-{_hash(name)[:16]}" if plain.casefold() in RESERVED else plain
+
+
+def spell_plainly(name: str) -> str:
+    """A name in letters, digits, `-` and `_`."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9_-]+", "_", plain).strip("_-")
 
@@ -155,3 +164,7 @@ def list_scores(entry: Entry) -> dict[str, float]:
 def to_number(value: float | None) -> float | None:
     """A number as JSON knows it."""
     return value if value is not None and math.isfinite(value) else None
+
+
+def _hash(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()

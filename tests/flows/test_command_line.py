@@ -168,6 +168,8 @@ def test_recipe_example_passes_its_own_check(environment: dict[str, str], tmp_pa
         (("build", "--tag", "a/b"), "is not a valid name"),
         (("build", "--a", "x", "--b", "y", "--task", "underwater"), "underwater"),
         (("score", "x.png", "y.png", "z.png"), "x.png"),
+        (("branch", "--delete"), "--delete takes the name of one branch and no snapshot"),
+        (("branch", "trial", "v1", "--delete"), "--delete takes the name of one branch and no snapshot"),
         (("fuse", "--method", "nothing", "x.png", "y.png", "z.png"), "unknown method 'nothing'"),
     ],
 )

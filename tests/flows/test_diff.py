@@ -354,6 +354,13 @@ def test_a_terminal_is_shown_what_did_most(compare: Compare) -> None:
     assert not any("shown" in sentence for sentence in describe(found, 5))
 
 
+def test_a_mean_of_nothing_is_none(compare: Compare) -> None:
+    none = replace(BASE, rows={}, pairs={"p": SET_ASIDE, "q": pair("q", status=NO_CANDIDATE)})
+    assert "mean value none -> 0.6500" in describe(compare(none, BASE), 2)
+    assert "mean value 0.6500 -> none" in describe(compare(BASE, none), 2)
+    assert "mean value none -> none" in describe(compare(none, none), 0)
+
+
 # Real snapshots.
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.recipe import DEFAULT_METHODS, Recipe, SourceBlock, collect_recipe, make_recipe, read_recipe
-from prior.criterion import parse_criterion
+from prior.criterion import PROFILES, parse_criterion
 from prior.evaluate import STANDARD_METRICS
 from prior.registry import resolve_methods
 from storage.errors import FusionPriorError, InputError, UnknownName
@@ -299,6 +299,12 @@ def test_what_the_example_shows_behind_a_comment_sign_is_valid_too(tmp_path: Pat
     recipe = collect_recipe(path)
     assert recipe.winners and recipe.parameters and recipe.time_limits and recipe.exclude
     assert recipe.max_shift == 6 and recipe.source[0].published == path.parent / "fused"
+
+
+def test_the_example_names_every_profile_and_shows_a_condition() -> None:
+    lines = [line for line in EXAMPLE.read_text(encoding="utf-8").splitlines() if line.startswith(("criterion", "# Conditions"))]
+    shown = [text for line in lines for text in re.findall('"([^"]*)"', line) if not text.startswith("else")]
+    assert set(PROFILES) < set(shown) and sum(parse_criterion(text).constrained for text in shown) == 1
 
 
 @pytest.mark.parametrize("model", [Recipe, SourceBlock], ids=["recipe", "source"])

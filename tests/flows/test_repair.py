@@ -22,6 +22,7 @@ from prior.pictures import write_png
 from storage.errors import StoreBusy, StoreError
 from storage.files import hash_bytes
 from storage.findings import IMAGE, REFERENCE, SEAL
+from storage.history import list_versions
 from storage.locks import hold_lock
 from storage.repository import CHUNKS, create_store, open_store
 from storage.seals import read_seals
@@ -192,7 +193,14 @@ def test_what_is_damaged_is_not_sealed(copy: Callable[[str], Path]) -> None:
 
 @pytest.mark.parametrize("reference", ["branch.main", "tag.v1"])
 @pytest.mark.parametrize(
-    "damage", [lambda one: one[:24], lambda one: one[:16] + (b"Z" if one[16:17] == b"Y" else b"Y") + one[17:], lambda one: b"[" + one[1:]]
+    "damage",
+    [
+        lambda one: one[:24],
+        lambda one: one + b"\n",
+        lambda one: one + b"{}" * 9,
+        lambda one: one[:16] + (b"Z" if one[16:17] == b"Y" else b"Y") + one[17:],
+        lambda one: b"[" + one[1:],
+    ],
 )
 def test_a_damaged_reference_is_written_anew(copy: Callable[[str], Path], reference: str, damage: Callable[[bytes], bytes]) -> None:
     store = copy("all")
@@ -268,3 +276,19 @@ def test_gc_tells_what_goes(copy: Callable[[str], Path], capsys: pytest.CaptureF
     care_commands.gc("1", store=str(store))
     assert "are freed" in capsys.readouterr().err and len(list_files(store)) == len(before) - 1
     assert len(Snapshot(str(store), "v1")) == 2
+
+
+def test_gc_tells_how_many_snapshots_are_cut_from_their_parents(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = create_store(str(tmp_path / "store"))
+    for seed in range(4):
+        stores.grow(store, {"p": seed}, tag=f"v{seed}" if seed != 1 else "")
+    parents = {one.id: one.parent for one in list_versions(store)}
+    care_commands.gc("1", store=store.address, dry_run=True)
+    told = capsys.readouterr().err
+    care_commands.gc("1", store=store.address)
+    left = {one.id: one.parent for one in list_versions(open_store(store.address))}
+    cut = sum(parent != parents[one] for one, parent in left.items())
+    assert len(left) == 3 and f"{cut} snapshots that stay would lose the link to their parent" in told
+    assert f"{cut} snapshots that stay have lost the link to their parent" in capsys.readouterr().err
+    care_commands.gc("1", store=store.address)
+    assert "parent" not in capsys.readouterr().err

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from prior.criterion import MAX_LENGTH, PROFILES, parse_criterion
+from prior.criterion import MAX_LENGTH, PROFILES, check_metrics, parse_criterion
 from prior.rule import MAX_DEPTH
-from storage.errors import InputError
+from storage.errors import InputError, UnknownName
 
 Scores = dict[str, float]
 
@@ -215,6 +215,33 @@ def test_a_refusal_names_the_piece_and_what_is_allowed() -> None:
         parse_criterion("vif + 3*min(qabf, ssim**2)")
     with pytest.raises(InputError, match=r"neither a profile \(diff-if, diff-if-released, balanced, rank-sum, z-score\) nor a rule"):
         parse_criterion("2 ssim")
+
+
+HELD = ("iqa:fsim", "qabf", "ssim", "vif")
+UNHELD = {
+    "blanced": "unknown profile or metric in this snapshot 'blanced'; did you mean balanced?",
+    "blanced where qabf > 0.4": "unknown profile or metric in this snapshot 'blanced'; did you mean balanced?",
+    "rank-sun": "unknown profile or metric in this snapshot 'rank-sun'; did you mean rank-sum?",
+    "qbf": "unknown profile or metric in this snapshot 'qbf'; did you mean qabf?",
+    "ssim-vfi": "unknown metric in this snapshot 'vfi'; did you mean vif?",
+    "rank-sum where vfi > 1": "unknown metric in this snapshot 'vfi'; did you mean vif?",
+    "balanced": "unknown metric in this snapshot 'ssim_a'; did you mean ssim?",
+    "ssim + absent": "unknown metric in this snapshot 'absent'; known: iqa:fsim, qabf, ssim, vif",
+}
+
+
+@pytest.mark.parametrize("text", UNHELD)
+def test_a_metric_that_is_not_held_is_told_and_a_profile_that_may_be_meant(text: str) -> None:
+    with pytest.raises(UnknownName) as caught:
+        check_metrics(parse_criterion(text), HELD)
+    assert str(caught.value) == UNHELD[text]
+
+
+@pytest.mark.parametrize("text", ["rank-sum", "z-score where qabf > 0.4", "iqa:fsim - 1"])
+def test_metrics_that_are_held_are_let_through(text: str) -> None:
+    criterion = parse_criterion(text)
+    assert set(criterion.metrics) <= set(HELD)
+    check_metrics(criterion, HELD)
 
 
 CHAINS = {

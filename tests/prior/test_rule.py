@@ -3,6 +3,7 @@
 import math
 import pickle
 import random
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -220,6 +221,15 @@ SENTENCES = {
 def test_every_mistake_has_its_sentence(text: str) -> None:
     with pytest.raises(InputError, match=SENTENCES[text]):
         parse_criterion(text)
+
+
+@pytest.mark.parametrize("text", ["y>0.6else none", "y>0.6and x>1"])
+def test_what_python_warns_of_is_refused_without_a_warning(text: str) -> None:
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")  # here they are errors otherwise
+        with pytest.raises(InputError, match=f"'{text}' after the 'where' of a criterion is no condition"):
+            parse_criterion(f"x where {text}")
+    assert told == []
 
 
 def test_conditions_are_no_longer_and_no_deeper_than_rules() -> None:

@@ -122,6 +122,17 @@ def test_the_newest_snapshots_and_all_that_is_named_stay(store: Store) -> None:
     assert [one.id for one in open_store(store.address).repository.ancestry(branch="main")][:-1] == [ids[5], ids[4]]
 
 
+def test_where_no_snapshot_goes_all_keep_their_parents(store: Store) -> None:
+    ids = [stores.grow(store, {"p": seed}, tag=f"v{seed}" if seed < 2 else "") for seed in range(3)]
+    store.files.write(models.REGISTRY, models._pack([ModelRow(decision=FIRST, champion="A", challenger="A", challenger_snapshot=ids[2])]))
+    ids.append(stores.grow(store, {"p": 3}))
+    store.files.write("tables/pairs-0123456789abcdef.parquet", b"of a dead build")
+    before = [one.id for one in open_store(store.address).repository.ancestry(branch="main")]
+    garbage = collect_garbage(store.address, Keep(newest=1))
+    assert set(garbage.files) == {"tables/pairs-0123456789abcdef.parquet"} and not garbage.changed and not garbage.snapshots
+    assert [one.id for one in open_store(store.address).repository.ancestry(branch="main")] == before and set(before) > set(ids)
+
+
 def test_an_image_that_an_expired_snapshot_wrote_stays_sealed_where_it_is_used(store: Store) -> None:
     stores.grow(store, {"p": 0, "q": 0}, candidates=True)
     newest = stores.grow(store, {"p": 0, "q": 1}, candidates=True)

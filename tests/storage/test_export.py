@@ -28,7 +28,7 @@ from PIL import Image
 from storage import export as export_module
 from storage.errors import InputError, StoreError, UnknownName
 from storage.export import LAYOUTS, Export, ExportRequest, export_snapshot, list_entries, read_pictures
-from storage.layouts import MAX_STEM, Entry, Job, Pictures, diff_if, make_stems
+from storage.layouts import MAX_STEM, Entry, Job, Pictures, clean, diff_if, make_stems
 from storage.planes import stack
 from storage.repository import IMAGES, Draft, ImageChange, create_store, find_head
 from storage.schema import OK, PAIRS, SELECTIONS, SPLITS, PairRow, ScoreRow, SelectionRow, scores_schema
@@ -467,8 +467,9 @@ def test_what_is_stated_is_let_through_and_stands_in_the_card(snapshot: Snapshot
 
 def test_a_metric_that_may_not_be_used_refuses_every_pair(snapshot: Snapshot, tmp_path: Path) -> None:
     asked = {"policy": "commercial", "refused": "leave_out", "metric_licences": {"ssim": "MIT", "iqa:fsim": "PolyForm-Noncommercial-1.0.0"}}
-    with pytest.raises(InputError, match=r"'PolyForm-Noncommercial-1.0.0' \(metric iqa:fsim\) on 7 of 7 pairs"):
+    with pytest.raises(InputError, match=r"'PolyForm-Noncommercial-1.0.0' \(metric iqa:fsim\) on 7 of 7 pairs") as caught:
         export(snapshot, tmp_path / "out", **asked)
+    assert "nothing would be left" in str(caught.value) and "--only-allowed" not in str(caught.value)
     assert export(snapshot, tmp_path / "out", **asked, allow=("PolyForm-Noncommercial-1.0.0",)).counts["test"] == 1
 
 
@@ -567,6 +568,11 @@ def test_a_name_that_is_nothing_is_told(snapshot: Snapshot, tmp_path: Path, aske
         export(snapshot, tmp_path / "out", **asked)
 
 
+def test_no_split_at_all_is_told(snapshot: Snapshot, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no split is named, so there is nothing to export; name some of train, val, test with --split"):
+        export(snapshot, tmp_path / "out", splits=())
+
+
 def test_a_split_without_pairs_is_told(tmp_path: Path) -> None:
     lonely = put_snapshot(str(tmp_path / "store"), ROWS[:1])
     with pytest.raises(InputError, match="has no pair with a winner in val; name other splits with --split"):
@@ -590,3 +596,10 @@ def test_names_that_would_be_the_same_are_told_apart() -> None:
     assert all(re.fullmatch(r"[aA]_1-[0-9a-f]{16}", stems[one]) for one in ("a/1", "a_1", "A 1"))
     taken = [*stems, stems["a/1"]]  # an id that looks like another's name
     assert len(set(make_stems(taken).values())) == 5
+
+
+@pytest.mark.parametrize("name", ["nul", "AUX", "Con", "prn", "com1", "LPT9", "/nul/"])
+def test_a_device_of_windows_is_no_name(name: str) -> None:
+    bare = name.strip("/")
+    assert re.fullmatch(f"{bare}-[0-9a-f]{{16}}", make_stems([name])[name]) and re.fullmatch(f"{bare}-[0-9a-f]{{16}}", clean(name))
+    assert make_stems(["nul.a", "null", "com0"]) == {"nul.a": "nul_a", "null": "null", "com0": "com0"}

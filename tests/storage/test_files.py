@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import InputError
+from storage.errors import InputError, WriteFailed
 from storage.files import Files, hash_bytes, parse_location
 
 DIE_IN_FSYNC = """
@@ -143,7 +143,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 ) -> None:
     local.write("tables/one", b"old")
     monkeypatch.setattr(*place, fail)
-    with pytest.raises(OSError, match="the disk is full"):
+    with pytest.raises(WriteFailed, match=r"tables/one cannot be written in .*store \(the disk is full\); make room or check your rights"):
         local.write("tables/one", b"new")
     assert local.read("tables/one") == b"old"
     assert [one.name for one in (tmp_path / "store" / "tables").iterdir()] == ["one"]

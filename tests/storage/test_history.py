@@ -68,6 +68,11 @@ def test_what_is_no_name_is_no_branch(store: Store, publish: Publish, name: str)
     assert list(list_branches(store)) == [MAIN]
 
 
+def test_a_name_that_no_branch_can_have_is_told_as_one_of_a_branch(store: Store, publish: Publish) -> None:
+    with pytest.raises(InputError, match=r"^branch 'a b' is not a valid name"):
+        set_branch(store, "a b", publish(store, ["p"]))
+
+
 def test_a_name_means_one_thing(store: Store, publish: Publish) -> None:
     snapshot = publish(store, ["p"])
     set_branch(store, "trial", snapshot)

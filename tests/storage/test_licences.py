@@ -23,6 +23,8 @@ ALLOWED = (
         "MIT OR PolyForm-Noncommercial-1.0.0",
         "MIT AND CC-BY-4.0",
         "GPL-2.0-only WITH Classpath-exception-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "GPL-2.0-only WITH Linux-syscall-note OR CC-BY-NC-4.0",
         "MIT (made by fusion-prior)",
     ),
 )
@@ -30,6 +32,7 @@ REFUSED = (
     *("", "  ", "licence", "unknown", "none", "No licence", "proprietary", "research only", "academic use", "PolyForm-Noncommercial-1.0.0"),
     *("CC-BY-NC-4.0", "CC-BY-NC-SA-4.0", "CC BY-NC 4.0", "CC-BY-NC", "CC-BY-4.0-NC", "CC-BY-ND-4.0", "CC BY-NC-ND", "BUSL-1.1"),
     *("MIT (non-commercial)", "MIT, research only", "MIT AND CC-BY-NC-4.0", "MIT WITH Commons-Clause", "Apache-2.0 with Commons Clause"),
+    *("MIT WITH no-commercial-exception", "GPL-3.0-or-later WITH Non-Commercial-Exception", "MIT WITH ", "GPL-2.0-only WITH exception"),
     *("non-MIT", "BSD-3-Clause-No-Military-License", "research OR academic", "MIT\nfor research", "free for academics, else GPL-3.0"),
 )
 
@@ -78,5 +81,6 @@ def test_refusals_name_the_licence_what_stands_under_it_and_the_pairs() -> None:
     assert "no licence stated (method published:X) on 1 of 5 pairs: p3;" in message
     assert "'CC-BY-NC-4.0' (the pictures of brain) on 4 of 5 pairs: p1, p3, p4 and 1 more." in message
     assert "--only-allowed" in message and "--allow" in message and "\n" not in message
+    assert "--only-allowed" not in describe_refusals(refusals, 4) and "nothing would be left" in describe_refusals(refusals, 4)
     assert [one.licence for one in find_refusals(claims, ["CC-BY-NC-4.0"])] == [""]
     assert find_refusals({"p2": [free]}) == ()

@@ -77,16 +77,20 @@ def start(ready: Any, address: str) -> Iterator["subprocess.Popen[str]"]:
 
 def end(process: "subprocess.Popen[str]") -> None:
     """Kill a build with all its workers, and wait until all are gone."""
-    members = [one for one in psutil.process_iter() if is_member(one.pid, process.pid)]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert psutil.wait_procs(members, timeout=60)[1] == []
+    for _ in range(600):
+        if not any(is_alive(one, process.pid) for one in psutil.pids()):
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the workers of a build that was killed are still there")
 
 
-def is_member(pid: int, group: int) -> bool:
-    with contextlib.suppress(ProcessLookupError):
-        return os.getpgid(pid) == group
+def is_alive(pid: int, group: int) -> bool:
+    """Whether a process is of a group, and neither gone nor waiting for somebody to take note of its end."""
+    with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
+        return os.getpgid(pid) == group and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     return False
 
 
