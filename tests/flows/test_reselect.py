@@ -177,7 +177,7 @@ def test_a_damaged_picture_is_not_handed_on(built: Outcome, store: str) -> None:
 @pytest.mark.parametrize(
     ("version", "criterion", "error", "words"),
     [
-        ("v1", "mi", UnknownName, "unknown metric in this snapshot 'mi'"),
+        ("v1", "mi", UnknownName, "unknown profile or metric in this snapshot 'mi'"),
         ("v1", "no such", InputError, "neither a profile"),
         ("v1", "blanced", UnknownName, "did you mean balanced"),
         ("v9", "balanced", SnapshotNotFound, "no snapshot 'v9'"),
