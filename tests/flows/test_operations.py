@@ -229,7 +229,7 @@ def test_a_whole_operation(operation: Operation, scenes: dict[str, str]) -> None
 
 def see_what_is_deployed(operation: Operation) -> None:
     found = {one["name"]: one for one in operation.post("/deployments/filter")}
-    assert set(found) == {"build-prior", "train-model", "retrain-model"}
+    assert set(found) == {"build-prior", "reselect-prior", "check-prior", "train-model", "retrain-model"}
     for one in found.values():
         assert one["description"] and "fusion-prior" in one["tags"] and one["work_pool_name"] == "prior-pool"
         assert one["global_concurrency_limit"]["limit"] == 1 and one["concurrency_options"]["collision_strategy"] == "ENQUEUE"

@@ -44,7 +44,7 @@ def make_method(fuse: Fuse) -> Method:
 
 
 def make_metric(name: str, judge: Callable[[Fused], float]) -> Metric:
-    return Metric(name, judge, "higher", (0, 1), 1, "Nobody 2000", "none", ())
+    return Metric(name, judge, "higher", (0, 1), 1, "Nobody 2000", "none", (), "MIT")
 
 
 def run(fuse: Fuse, metrics: tuple[Metric, ...] = (), scene: Scene | None = None) -> tuple[ScoreRow, Picture | None]:
