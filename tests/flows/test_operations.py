@@ -236,7 +236,10 @@ def see_what_is_deployed(operation: Operation) -> None:
         assert not any(schedule["active"] for schedule in one["schedules"])
         described = one["parameter_openapi_schema"]["properties"]
         assert described and all("description" in parameter for parameter in described.values())
-    assert {name: len(one["schedules"]) for name, one in found.items()} == {"build-prior": 1, "train-model": 0, "retrain-model": 1}
+    scheduled = {name for name, one in found.items() if len(one["schedules"]) == 1}
+    assert scheduled == {"build-prior", "check-prior", "retrain-model"} and not any(
+        found[name]["schedules"] for name in set(found) - scheduled
+    )
     assert {one["name"] for one in operation.post("/automations/filter")} == {
         "retrain-model on a new snapshot",
         prepare_server.GIVE_UP.name,
@@ -325,21 +328,21 @@ def see_the_failure_stay(operation: Operation) -> None:
 
 def cancel_a_build(operation: Operation, recipe: Path) -> None:
     """A build that is cancelled half-way leaves no snapshot and no process."""
-    run = start_slow_build(operation, recipe, calls=3)
+    run = start_slow_build(operation, recipe, "cancelled", calls=3)
     see_who_listens(operation)
     status, said = operation.call("flow-run", "cancel", run)
     assert status == 0, said
     assert wait_for("a run that ended", lambda: read_state(operation, run, TERMINAL)) == "CANCELLED"
     wait_for("no process of the run any more", lambda: not find_flow_processes(operation))
     with pytest.raises(SnapshotNotFound):
-        Snapshot(str(operation.folder / "slow"))
+        Snapshot(str(operation.folder / "cancelled"))
 
 
 def lose_a_worker(operation: Operation, recipe: Path) -> None:
     """A run whose worker is gone is scheduled anew by the server after a silence, and the next worker goes on where it was."""
     log, worker = operation.folder / "log", operation.processes[-1]
     before = len(log.read_text().splitlines())
-    run = start_slow_build(operation, recipe, calls=before + 3)
+    run = start_slow_build(operation, recipe, "lost", calls=before + 3)
     worker.kill()
     for process in find_flow_processes(operation):
         if "prefect.engine" in " ".join(process.cmdline()):
@@ -350,7 +353,7 @@ def lose_a_worker(operation: Operation, recipe: Path) -> None:
     wait_for("the run's being scheduled anew", lambda: read_state(operation, run, ("SCHEDULED",)), 60)
     operation.start("worker", "start", "--pool", "prior-pool")
     assert wait_for("a run that ended", lambda: read_state(operation, run, TERMINAL)) == "COMPLETED"
-    assert Snapshot(str(operation.folder / "slow")).table("selections").num_rows == sum(WANTED.values())
+    assert Snapshot(str(operation.folder / "lost")).table("selections").num_rows == sum(WANTED.values())
     assert len(log.read_text().splitlines()) < before + 3 + sum(WANTED.values()), "what was finished is not done again"
     wait_for("a log of the dead run's lock", lambda: "taken over" in read_logs(operation), 30)
 
@@ -363,11 +366,11 @@ def shorten_silence(operation: Operation) -> None:
     operation.api.put(f"/automations/{found['id']}", json=body).raise_for_status()
 
 
-def start_slow_build(operation: Operation, recipe: Path, calls: int) -> str:
-    """Ask for a build, and wait until its slow method was called so often in all."""
+def start_slow_build(operation: Operation, recipe: Path, store: str, calls: int) -> str:
+    """Ask for a build into a store of its own, and wait until its slow method was called so often in all."""
     log = operation.folder / "log"
     status, said = operation.call(
-        "deployment", "run", "build-prior", "-p", f"store={operation.folder / 'slow'}", "-p", f"recipe={recipe}", "-p", "workers=2"
+        "deployment", "run", "build-prior", "-p", f"store={operation.folder / store}", "-p", f"recipe={recipe}", "-p", "workers=2"
     )
     assert status == 0, said
     wait_for(f"{calls} calls of the slow method", lambda: log.exists() and len(log.read_text().splitlines()) >= calls)
