@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from prior.statistics import Fused
 
 Direction = Literal["higher", "lower", "zero"]
+Cost = Literal["light", "medium", "heavy", "extreme"]
+"""Of one 640x480 pair on one thread: under 1 s, under 5 s, under 20 s, more."""
+TASKS = ("infrared-visible", "medical", "multi-focus", "multi-exposure")
 Fuse = Callable[..., "Image"]
 Judge = Callable[["Fused"], float]
 FuseT = TypeVar("FuseT", bound=Fuse)
@@ -38,10 +41,13 @@ class Method:
         family: such as "pyramid" or "guided filter".
         reference: authors, year, DOI.
         version: raised whenever the output changes; part of every content key. A method that is a file carries its hash.
-        sets: the named sets it belongs to.
+        sets: the named sets it belongs to, without those that follow from other fields.
         needs: what it needs beyond the installed packages (weights, a GPU).
         licence: of the code or weights it rests on.
         idempotent: whether F(A, A) = A up to rounding.
+        tasks: the tasks it is meant for, each a named set too.
+        cost: its class of time.
+        reconstructed: what of it is not taken from its reference or its authors' code, in a few words; empty where nothing is.
     """
 
     name: str
@@ -53,6 +59,14 @@ class Method:
     needs: tuple[str, ...]
     licence: str
     idempotent: bool
+    tasks: tuple[str, ...] = TASKS
+    cost: Cost = "light"
+    reconstructed: str = ""
+
+    @property
+    def member_of(self) -> tuple[str, ...]:
+        """Every named set it belongs to: its own, its tasks, "standard" unless it is extreme, and "all"."""
+        return (*self.sets, *self.tasks, *(("standard",) if self.cost != "extreme" else ()), "all")
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -104,11 +118,15 @@ def method(
     needs: tuple[str, ...] = (),
     licence: str = "MIT",
     idempotent: bool = True,
+    tasks: tuple[str, ...] = TASKS,
+    cost: Cost = "light",
+    reconstructed: str = "",
 ) -> Callable[[FuseT], FuseT]:
     """Register the decorated function `(a, b, *, parameter=default) -> fused` as a method; fields as in `Method`."""
 
     def register(fuse: FuseT) -> FuseT:
-        _add(_methods, "method", name, Method(name, fuse, family, reference, version, sets, needs, licence, idempotent))
+        known = Method(name, fuse, family, reference, version, sets, needs, licence, idempotent, tasks, cost, reconstructed)
+        _add(_methods, "method", name, known)
         return fuse
 
     return register
@@ -177,20 +195,20 @@ def find_metric(name: str) -> Metric:
 
 
 def resolve_methods(names: Iterable[str]) -> tuple[str, ...]:
-    """Method names with sets ("fast", "all", "none") replaced by their members: sorted, without repetition.
+    """Method names with sets ("fast", "standard", "medical", "all", "none") replaced by their members: sorted, without repetition.
 
     Raises:
         UnknownName: a name is neither a method nor a set; a member of a family raises what its family does.
     """
     known = methods()
-    sets = {name for one in known.values() for name in one.sets} | {"all", "none"}
+    sets = {name for one in known.values() for name in one.member_of} | {"all", "none"}
     found: set[str] = set()
     for name in names:
         if name.startswith(tuple(_method_families)):
             found.add(find_method(name).name)
         elif name not in sets and name not in known:
             raise unknown_name("method", name, [*known, *sets])
-        found |= {one.name for one in known.values() if name in (one.name, "all", *one.sets)}
+        found |= {one.name for one in known.values() if name in (one.name, *one.member_of)}
     return tuple(sorted(found))
 
 

@@ -4,24 +4,22 @@ Every pixel first belongs wholly to the source with more local contrast. Filtere
 weights for the base (wide window, strong smoothing) and sharp weights for the detail (narrow window, hardly any smoothing).
 
 Reference: S. Li, X. Kang, J. Hu, "Image fusion with guided filtering", IEEE Trans. Image Processing 22(7):2864-2875, 2013,
-doi 10.1109/TIP.2013.2244222; guided filter: K. He, J. Sun, X. Tang, IEEE TPAMI 35(6):1397-1409, 2013, doi 10.1109/TPAMI.2012.213.
+doi 10.1109/TIP.2013.2244222.
 Deviations: weights are not rounded to 8 bits; where both sources have the same contrast each gets one half, not the first one all.
 """
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from prior.arrays import Image
 from prior.registry import method
+from prior.steps.guided import Map, filter_guided
 
 BASE_WINDOW = (31, 31)  # px, of the mean that makes the base
 SALIENCY_WINDOW, SALIENCY_SIGMA = (11, 11), 5.0  # px
 BASE_RADIUS, BASE_EPS = 45, 0.3  # guided filter of the base weights: px, squared range
 DETAIL_RADIUS, DETAIL_EPS = 7, 1e-6  # of the detail weights
 NEVER_ZERO = 1e-12  # two weights of zero become one half each
-
-Map = NDArray[np.float64]  # an eps of 1e-6 is lost in float32
 
 
 def _find_base(image: Image) -> Image:
@@ -39,36 +37,10 @@ def _choose(a: Image, b: Image) -> Map:
     return 0.5 + 0.5 * np.sign(_measure_saliency(a).astype(np.float64) - _measure_saliency(b))
 
 
-def _count_inside(length: int, radius: int) -> Map:
-    """How many pixels of a window of this radius lie inside a line of pixels, for every position."""
-    position = np.arange(length)
-    return (np.minimum(position + radius, length - 1) - np.maximum(position - radius, 0) + 1).astype(np.float64)
-
-
-def _average(values: Map, radius: int) -> Map:
-    """The mean over the part of the square window that lies inside the image."""
-    window = (2 * radius + 1, 2 * radius + 1)
-    average = cv2.boxFilter(values, -1, window, normalize=False, borderType=cv2.BORDER_CONSTANT).astype(np.float64, copy=False)
-    height, width = values.shape
-    average /= _count_inside(height, radius)[:, None]
-    average /= _count_inside(width, radius)
-    return average
-
-
-def _filter_guided(guide: Map, target: Map, radius: int, eps: float) -> Map:
-    """`target` as a local linear function of `guide`; a window whose guide has a variance below `eps` counts as flat."""
-    mean_guide, mean_target = _average(guide, radius), _average(target, radius)
-    covariance = _average(guide * target, radius) - mean_guide * mean_target
-    variance = _average(guide * guide, radius) - mean_guide * mean_guide
-    slope = covariance / (variance + eps)
-    offset = mean_target - slope * mean_guide
-    return _average(slope, radius) * guide + _average(offset, radius)
-
-
 def _weigh(a: Map, b: Map, choice: Map, radius: int, eps: float) -> Image:
     """The weight of `a`; that of `b` is the rest to one."""
-    weight_a = np.clip(_filter_guided(a, choice, radius, eps), 0, 1) + NEVER_ZERO
-    weight_b = np.clip(_filter_guided(b, 1 - choice, radius, eps), 0, 1) + NEVER_ZERO
+    weight_a = np.clip(filter_guided(a, choice, radius, eps), 0, 1) + NEVER_ZERO
+    weight_b = np.clip(filter_guided(b, 1 - choice, radius, eps), 0, 1) + NEVER_ZERO
     return (weight_a / (weight_a + weight_b)).astype(np.float32)
 
 

@@ -12,8 +12,9 @@ Deviations: the stronger detail is taken whole (no weighted mean of similar deta
 import numpy as np
 
 from prior.arrays import Image
-from prior.methods.pyramid import count_levels, double, halve, pick_stronger
 from prior.registry import method
+from prior.steps.choice import pick_stronger
+from prior.steps.pyramid import count_levels, double, halve
 
 LEVELS = 5
 HALF = np.float32(0.5)

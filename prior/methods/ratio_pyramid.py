@@ -13,8 +13,9 @@ is compared by its energy in 3x3 px; small images have fewer levels.
 import numpy as np
 
 from prior.arrays import Image
-from prior.methods.pyramid import count_levels, double, halve, pick_stronger
 from prior.registry import method
+from prior.steps.choice import pick_stronger
+from prior.steps.pyramid import count_levels, double, halve
 
 LEVELS = 5
 FLOOR = np.float32(32 / 255)  # light below which contrast fades

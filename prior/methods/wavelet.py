@@ -12,6 +12,7 @@ import pywt
 
 from prior.arrays import Image
 from prior.registry import method
+from prior.steps.choice import pick_larger
 
 LEVELS = 4
 WAVELET = "bior2.2"
@@ -22,12 +23,6 @@ HALF = np.float32(0.5)
 def _count_levels(shape: tuple[int, ...], levels: int) -> int:
     """As many levels as asked for, but none in which the filter is longer than the image."""
     return min(levels, int(pywt.dwt_max_level(min(shape), WAVELET)))
-
-
-def _pick_larger(a: Image, b: Image) -> Image:
-    """The coefficient of larger magnitude; of two that differ in their sign alone, the positive one."""
-    magnitude_a, magnitude_b = np.abs(a), np.abs(b)
-    return np.where((magnitude_a > magnitude_b) | ((magnitude_a == magnitude_b) & (a > b)), a, b)
 
 
 @method(
@@ -50,7 +45,7 @@ def fuse_wavelet(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     depth = _count_levels(a.shape, levels)
     (base_a, *details_a), (base_b, *details_b) = (pywt.wavedec2(image, WAVELET, BORDER, depth) for image in (a, b))
     details = [
-        tuple(_pick_larger(band_a, band_b) for band_a, band_b in zip(bands_a, bands_b, strict=True))
+        tuple(pick_larger(band_a, band_b) for band_a, band_b in zip(bands_a, bands_b, strict=True))
         for bands_a, bands_b in zip(details_a, details_b, strict=True)
     ]
     fused = pywt.waverec2([HALF * (base_a + base_b), *details], WAVELET, BORDER)

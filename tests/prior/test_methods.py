@@ -17,12 +17,14 @@ from PIL import Image as Pictures
 from scipy import ndimage
 
 from prior.arrays import Image, to_image
-from prior.methods.gff import _choose, _filter_guided
+from prior.methods.gff import _choose
 from prior.methods.gff import _weigh as weigh_gff
-from prior.methods.pca import _weigh as weigh_pca
-from prior.methods.pyramid import count_levels, double, halve, pick_stronger
 from prior.methods.tif import _weigh as weigh_tif
 from prior.registry import Fuse, Method, find_method, methods
+from prior.steps.choice import pick_stronger
+from prior.steps.guided import filter_guided
+from prior.steps.principal import _weigh as weigh_pca
+from prior.steps.pyramid import count_levels, double, halve
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 GREY_LEVEL = 1 / 255
@@ -358,12 +360,12 @@ def filter_naively(guide: NDArray[np.float64], target: NDArray[np.float64], radi
 def test_guided_filter_is_the_one_of_its_equations(radius: int, eps: float) -> None:
     guide = draw_image((20, 17), 5).astype(np.float64)
     target = (draw_image((20, 17), 6) > 0.5).astype(np.float64)
-    np.testing.assert_allclose(_filter_guided(guide, target, radius, eps), filter_naively(guide, target, radius, eps), atol=1e-8)
+    np.testing.assert_allclose(filter_guided(guide, target, radius, eps), filter_naively(guide, target, radius, eps), atol=1e-8)
 
 
 def test_guided_filter_keeps_an_edge_of_its_guide_that_a_mean_would_lose() -> None:
     step = np.repeat([0.25, 0.75], 30)[None, :].repeat(60, axis=0)
-    np.testing.assert_allclose(_filter_guided(step, (step > 0.5).astype(np.float64), 7, 1e-6), step > 0.5, atol=1e-3)
+    np.testing.assert_allclose(filter_guided(step, (step > 0.5).astype(np.float64), 7, 1e-6), step > 0.5, atol=1e-3)
 
 
 def test_gff_weights_sum_to_one_and_ties_are_shared() -> None:
@@ -375,7 +377,7 @@ def test_gff_weights_sum_to_one_and_ties_are_shared() -> None:
 
 
 def test_gff_shares_a_pixel_that_no_source_wants(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prior.methods.gff._filter_guided", lambda guide, *_: np.zeros_like(guide))
+    monkeypatch.setattr("prior.methods.gff.filter_guided", lambda guide, *_: np.zeros_like(guide))
     unused = np.ones((5, 5))
     np.testing.assert_array_equal(weigh_gff(unused, unused, unused, 7, 1e-6), 0.5)
 
