@@ -41,8 +41,9 @@ format: .venv/installed-dev ## Format the code
 bench-score: .venv/installed-dev ## Milliseconds per candidate and metric
 	$(BIN)/python benchmarks/bench_score.py
 
-bench-methods: .venv/installed-dev ## Milliseconds per method
+bench-methods: .venv/installed-dev ## Methods: milliseconds, likeness to published images, strength on real pairs (two of each set)
 	$(BIN)/python benchmarks/bench_methods.py
+	$(BIN)/python benchmarks/bench_strength.py
 
 bench-build: .venv/installed-dev ## A whole build against the bare sum of its kernels; one worker against two
 	$(BIN)/python benchmarks/bench_build.py

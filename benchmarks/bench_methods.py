@@ -1,12 +1,13 @@
 """Time every registered method on one thread; where real pairs are at hand, compare with the images their authors' programs made.
 
-Usage: python benchmarks/bench_methods.py [--width 640 --height 480 --repeats 10] [--shared DIR]
+Usage: python benchmarks/bench_methods.py [--part speed|fidelity] [--width 640 --height 480 --repeats 3] [--pairs 6] [--shared DIR]
+VIFB's programs fuse the channels of a colour picture one by one and the luma here, so that its luma agrees only nearly.
 """
 
 import argparse
 import statistics
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,28 +25,39 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 RIM = 18  # px, left out of the comparison: TIF treats its borders otherwise, by intent
 
 
+SETS = {"vifb": ("ir", "vis"), "tno": ("ir", "vis"), "lytro": ("a", "b")}
+PUBLISHED_AS = {"MST_SR": "lp_sr"}  # where the folder has another name than the method
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How near a method is to the published images of the same name, median over the pairs."""
+    """How near a method is to the published images of its name on one set: medians over the pairs, and the lowest correlation."""
 
+    method: str
+    set: str
     correlation: float
+    lowest: float
     psnr: float
     pairs: int
 
 
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Time every registered method on one thread.")
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Time every registered method, and compare it with published images of its name.")
+    parser.add_argument("--part", choices=("speed", "fidelity", "all"), default="all")
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/vifb with published images")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pairs", type=int, default=6, help="pairs of each set that are compared, 0 for all")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/vifb, tno and lytro with published images")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    times = measure(arguments.height, arguments.width, arguments.repeats)
-    agreements = compare_all(arguments.shared / "data" / "vifb")
-    title = f"{arguments.width} x {arguments.height} px, one thread, median of {arguments.repeats} rounds"
-    Console().print(lay_out(title, times, agreements))
+    console = Console()
+    if arguments.part != "fidelity":
+        title = f"{arguments.width} x {arguments.height} px, one thread, median of {arguments.repeats} rounds"
+        console.print(show_speed(title, measure(arguments.height, arguments.width, arguments.repeats)))
+    if arguments.part != "speed":
+        console.print(show_fidelity(compare_all(arguments.shared, arguments.pairs)))
 
 
 def measure(height: int, width: int, repeats: int) -> dict[str, float]:
@@ -71,30 +83,36 @@ def time_once(method: Method, a: Image, b: Image) -> float:
     return 1e3 * (time.perf_counter() - started)
 
 
-def compare_all(vifb: Path) -> dict[str, Agreement]:
-    """By name, how near each method is to the published folder of the same name in lower case; empty where there are none."""
-    if not (vifb / "fused").is_dir():
-        return {}
-    folders = {folder.name.lower(): folder for folder in (vifb / "fused").iterdir()}
-    return {name: compare(method, vifb, folders[name]) for name, method in methods().items() if name in folders}
+def compare_all(shared: Path, pairs: int) -> list[Agreement]:
+    """How near each method is to the published images of its name, set by set, for the first `pairs` pairs of each."""
+    found = []
+    for name, (a, b) in SETS.items():
+        folder = shared / "data" / name
+        if not (folder / "fused").is_dir():
+            continue
+        for published in sorted((folder / "fused").iterdir()):
+            method = methods().get(PUBLISHED_AS.get(published.name, published.name.lower()))
+            if method:
+                figures = np.array(list(compare_pairs(method, folder / a, folder / b, published, pairs)))
+                correlation, psnr = np.median(figures, axis=0)
+                found.append(Agreement(method.name, name, float(correlation), float(figures[:, 0].min()), float(psnr), len(figures)))
+    return found
 
 
-def compare(method: Method, vifb: Path, published: Path) -> Agreement:
-    """The agreement of one method with its published images."""
-    found = np.array(list(compare_pairs(method, vifb, published)))
-    correlation, psnr = np.median(found, axis=0)
-    return Agreement(float(correlation), float(psnr), len(found))
-
-
-def compare_pairs(method: Method, vifb: Path, published: Path) -> Iterator[tuple[float, float]]:
-    """Correlation and PSNR in dB of our luma and the published one's, pair by pair (a = infrared, b = visible)."""
-    for path in sorted(published.iterdir()):
-        a, b, theirs = (read_picture(folder / path.name) for folder in (vifb / "ir", vifb / "vis", published))
+def compare_pairs(method: Method, first: Path, second: Path, published: Path, pairs: int) -> Iterator[tuple[float, float]]:
+    """Correlation and PSNR in dB of our luma and the published one's, pair by pair."""
+    for path in sorted(published.iterdir())[: pairs or None]:
+        a, b, theirs = (read_picture(find_file(folder, path.stem)) for folder in (first, second, published))
         if is_defective(method.name, a):
             continue
         ours = np.clip(method.fuse(to_image(a.pixels), to_image(b.pixels)), 0, 1)[RIM:-RIM, RIM:-RIM]
         wanted = to_image(theirs.pixels)[RIM:-RIM, RIM:-RIM]
         yield float(np.corrcoef(ours.ravel(), wanted.ravel())[0, 1]), float(-10 * np.log10(np.mean((ours - wanted) ** 2)))
+
+
+def find_file(folder: Path, stem: str) -> Path:
+    """The file of this stem, whatever its extension."""
+    return next(path for path in folder.iterdir() if path.stem == stem)
 
 
 def is_defective(name: str, infrared: Decoded) -> bool:
@@ -105,22 +123,27 @@ def is_defective(name: str, infrared: Decoded) -> bool:
     return name == "gff" and infrared.format.endswith("grey8")
 
 
-def lay_out(title: str, times: Mapping[str, float], agreements: Mapping[str, Agreement]) -> Table:
-    """The table, fastest first."""
-    caption = f"against the published images of VIFB: medians over the pairs, luma, without a rim of {RIM} px" if agreements else None
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
-    for column in ("method", "family", "ms", *(("correlation", "PSNR, dB", "pairs") if agreements else ())):
-        table.add_column(column, justify="left" if column in ("method", "family") else "right", no_wrap=True)
+def show_speed(title: str, times: Mapping[str, float]) -> Table:
+    """Milliseconds per method, fastest first, and their sum."""
+    table = Table(title=title, title_justify="left")
+    for column in ("method", "family", "cost", "ms"):
+        table.add_column(column, justify="right" if column == "ms" else "left", no_wrap=True)
     for name in sorted(times, key=lambda one: times[one]):
-        table.add_row(name, methods()[name].family, f"{times[name]:.1f}", *show(agreements.get(name)))
+        table.add_row(name, methods()[name].family, methods()[name].cost, f"{times[name]:.1f}")
+    light = sum(time < 1000 for time in times.values())
+    table.add_row(f"all {len(times)}", "", f"{light} under 1 s", f"{sum(times.values()):.1f}", style="bold")
     return table
 
 
-def show(agreement: Agreement | None) -> tuple[str, ...]:
-    """The cells of an agreement, none where there is nothing to compare with."""
-    if agreement is None:
-        return ()
-    return f"{agreement.correlation:.4f}", f"{agreement.psnr:.1f}", str(agreement.pairs)
+def show_fidelity(agreements: Sequence[Agreement]) -> Table:
+    """How near each method is to its published images."""
+    title = f"Against the published images of the same method: luma, without a rim of {RIM} px, medians over the pairs"
+    table = Table(title=title, title_justify="left")
+    for column in ("method", "set", "correlation", "lowest", "PSNR, dB", "pairs"):
+        table.add_column(column, justify="left" if column in ("method", "set") else "right", no_wrap=True)
+    for one in sorted(agreements, key=lambda one: (one.method, one.set)):
+        table.add_row(one.method, one.set, f"{one.correlation:.4f}", f"{one.lowest:.4f}", f"{one.psnr:.1f}", str(one.pairs))
+    return table
 
 
 if __name__ == "__main__":

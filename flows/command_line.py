@@ -20,6 +20,7 @@ from flows.diff_command import diff
 from flows.export_command import export
 from flows.leaks_command import leaks
 from flows.logs import PACKAGES
+from flows.method_commands import methods, metrics
 from flows.model_commands import model_app, train
 from flows.options import (
     INTERRUPTED,
@@ -206,7 +207,7 @@ def show(
     out: Annotated[Path, typer.Option(help="The PNG to write.")],
     store: Store = "store",
     snapshot: SnapshotName = "main",
-    best: Annotated[int, typer.Option(min=1, max=20, help="How many candidates to show.")] = 4,
+    best: Annotated[int, typer.Option(min=1, max=100, help="How many candidates to show.")] = 4,
 ) -> None:
     """Draw a pair's sources and its best candidates with their scores on one sheet."""
     from flows.sheet import draw_sheet
@@ -268,27 +269,9 @@ def score(
         print_rows([{"metric": name, "score": number} for name, number in numbers.items()], ("metric", "score"), form)
 
 
-@app.command()
-def methods(form: RowFormat = Format.table) -> None:
-    """The live methods: name, family, reference, the sets they belong to, what they need."""
-    from flows.output import print_rows
-    from prior import registry
-
-    columns = ("name", "family", "sets", "reference", "needs")
-    print_rows([{name: getattr(one, name) for name in columns} for one in registry.methods().values()], columns, form)
-
-
-@app.command()
-def metrics(form: RowFormat = Format.table) -> None:
-    """The metrics: name, direction, bounds, reference, what they need."""
-    from flows.output import print_rows
-    from prior import registry
-
-    columns = ("name", "better", "bounds", "reference", "needs")
-    print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
-
-
 app.command()(train)
+app.command()(methods)
+app.command()(metrics)
 for command in (snapshots, diff, tag, branch, manifest, reselect, verify, repair, gc, export, leaks):
     app.command()(tell_stopped(command))
 

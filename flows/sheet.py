@@ -14,7 +14,8 @@ from storage.schema import COPY_OF_SOURCE, ScoreRow
 from storage.snapshot import Snapshot
 
 TILE = 420  # px, the width of one picture on the sheet
-COLUMNS = 3
+COLUMNS, MANY_COLUMNS = 3, 6
+MANY = 12  # tiles, from which on a sheet is wide
 GAP = 12
 CAPTION = 58
 PAPER, INK, FAINT = (250, 250, 248), (20, 20, 20), (110, 110, 110)
@@ -74,13 +75,13 @@ def _tile(snapshot: Snapshot, row: ScoreRow, value: float) -> Tile:
 
 def _compose(tiles: list[Tile]) -> Picture:
     height = max(_fit(picture).shape[0] for picture, _, _ in tiles if picture is not None)
-    rows = -(-len(tiles) // COLUMNS)
-    columns = min(COLUMNS, len(tiles))
+    columns = min(COLUMNS if len(tiles) < MANY else MANY_COLUMNS, len(tiles))
+    rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * (TILE + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP), PAPER)
     draw = ImageDraw.Draw(sheet)
     for number, (picture, title, caption) in enumerate(tiles):
-        x = GAP + number % COLUMNS * (TILE + GAP)
-        y = GAP + number // COLUMNS * (height + CAPTION + GAP)
+        x = GAP + number % columns * (TILE + GAP)
+        y = GAP + number // columns * (height + CAPTION + GAP)
         if picture is None:
             draw.rectangle((x, y, x + TILE, y + height), outline=FAINT)
             draw.text(

@@ -11,7 +11,7 @@ import pytest
 
 from prior import registry
 from prior.arrays import Image
-from prior.registry import Method, find_method, find_metric, method, method_family, methods, metric, metrics, resolve_methods
+from prior.registry import TASKS, Method, find_method, find_metric, method, method_family, methods, metric, metrics, resolve_methods
 from prior.statistics import Fused, Sources
 from storage.errors import InputError, UnknownName
 
@@ -104,6 +104,24 @@ def test_sets_stand_for_their_members() -> None:
     assert resolve_methods(["fast"]) == fast
     assert resolve_methods(["none"]) == resolve_methods([]) == ()
     assert resolve_methods(["none", "gff"]) == ("gff",)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_is_a_set_of_the_methods_meant_for_it(task: str) -> None:
+    assert resolve_methods([task]) == tuple(name for name, one in methods().items() if task in one.tasks)
+
+
+@pytest.mark.usefixtures("tables")
+def test_the_standard_set_leaves_out_what_is_extreme() -> None:
+    method("endless", family="test", reference="Nobody 2000", cost="extreme", tasks=("medical",), sets=("odd",))(blend)
+    assert "endless" not in resolve_methods(["standard"]) and "gff" in resolve_methods(["standard"])
+    assert all("endless" in resolve_methods([name]) for name in ("all", "medical", "odd"))
+    assert "endless" not in resolve_methods(["infrared-visible"])
+    assert find_method("endless").member_of == ("odd", "medical", "all")
+
+
+def test_fast_is_the_first_eight() -> None:
+    assert resolve_methods(["fast"]) == ("average", "gff", "laplacian_pyramid", "maximum", "pca", "ratio_pyramid", "tif", "wavelet")
 
 
 def test_names_are_sorted_and_each_stands_once() -> None:

@@ -1,0 +1,118 @@
+"""The commands `methods` and `metrics`: what there is, and what each method contributes. Part of `flows.command_line`, and read like it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.options import Format, RowFormat, SnapshotName
+
+if TYPE_CHECKING:
+    from flows.contribution import Contribution, Pool
+    from prior.registry import Method
+
+COLUMNS = ("name", "family", "cost", "tasks", "reference", "reconstructed")
+EVERY_COLUMN = (*COLUMNS, "sets", "needs", "licence", "idempotent", "version", "parameters")
+SHORT_TASKS = {"infrared-visible": "IV", "medical": "Med", "multi-focus": "MF", "multi-exposure": "ME"}
+
+
+def methods(
+    contribution: Annotated[
+        str,
+        typer.Option(metavar="STORE", help="Tell instead what each method contributes to this store: its wins, and the loss without it."),
+    ] = "",
+    snapshot: SnapshotName = "main",
+    form: RowFormat = Format.table,
+) -> None:
+    """The live methods: family, cost, tasks, reference, what is reconstructed; or what each contributes to a store.
+
+    Cost, of a 640x480 pair on one thread: light, under 1 s; medium, under 5 s; heavy, under 20 s; extreme, more.
+    Tasks: IV infrared-visible, Med medical, MF multi-focus, ME multi-exposure. The names of tasks, `fast`, `standard` (all but extreme)
+    and `all` are sets of methods.
+    """
+    from flows.output import print_rows
+    from prior import registry
+
+    if contribution:
+        _print_contributions(contribution, snapshot, form)
+    elif form is Format.table:
+        print_rows([_describe(one) for one in registry.methods().values()], COLUMNS, form)
+    else:
+        print_rows([{name: getattr(one, name) for name in EVERY_COLUMN} for one in registry.methods().values()], EVERY_COLUMN, form)
+
+
+def metrics(form: RowFormat = Format.table) -> None:
+    """The metrics: name, direction, bounds, reference, what they need."""
+    from flows.output import print_rows
+    from prior import registry
+
+    columns = ("name", "better", "bounds", "reference", "needs")
+    print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
+
+
+def _describe(method: "Method") -> dict[str, Any]:
+    tasks = "all" if len(method.tasks) == len(SHORT_TASKS) else " ".join(SHORT_TASKS[task] for task in method.tasks)
+    return {name: getattr(method, name) for name in COLUMNS} | {"tasks": tasks}
+
+
+def _print_contributions(address: str, version: str, form: Format) -> None:
+    from flows.contribution import CRITERIA, find_contributions
+    from flows.output import print_rows
+    from storage.snapshot import Snapshot
+
+    pools, contributions = find_contributions(Snapshot(address, version))
+    if form is Format.json:
+        found = {"pools": [_to_plain(asdict(one)) for one in pools], "contributions": [_to_plain(asdict(one)) for one in contributions]}
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    matrix = to_matrix_rows(contributions, [one.source for one in pools if one.criterion == CRITERIA[0]])
+    if form is Format.csv:
+        print_rows(matrix, list(matrix[0]), form)
+        return
+    rows = to_pool_rows(pools)
+    print_rows(rows, list(rows[0]), form, "The best live candidate of each pair, without the references, beside the best published one")
+    for criterion in CRITERIA:
+        own = [row for row in matrix if row["criterion"] == criterion]
+        print_rows(own, list(own[0])[1:], form, f"Wins by {criterion}, and what the mean of the best loses without the method")
+
+
+def to_pool_rows(pools: Iterable["Pool"]) -> list[dict[str, Any]]:
+    """One row per criterion and source; the references have a column each."""
+    return [
+        {
+            "criterion": one.criterion,
+            "source": one.source,
+            "pairs": one.pairs,
+            "live": one.live,
+            "published": one.published,
+            "lead, %": 100 * one.lead,
+            "better": f"{one.better}/{one.compared}",
+            "copies": one.copies,
+            **one.references,
+        }
+        for one in pools
+    ]
+
+
+def to_matrix_rows(contributions: Iterable["Contribution"], sources: Sequence[str]) -> list[dict[str, Any]]:
+    """One row per method of one criterion: wins by source and in all, loss without it, seconds."""
+    named = [source for source in sources if source != "all"]
+    return [
+        {
+            "criterion": one.criterion,
+            "method": one.method,
+            **{source: str(one.wins.get(source, "")) for source in named},
+            "wins": sum(one.wins.values()),
+            "loss": one.loss,
+            "seconds": one.seconds,
+        }
+        for one in contributions
+    ]
+
+
+def _to_plain(row: dict[str, Any]) -> dict[str, Any]:
+    from flows.output import to_plain
+
+    return {name: _to_plain(value) if isinstance(value, dict) else to_plain(value) for name, value in row.items()}
