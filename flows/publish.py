@@ -2,11 +2,10 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 from flows.plan import PairPlan, Plan, choose
 from flows.recipe import Recipe, SourceBlock
@@ -38,15 +37,9 @@ from storage.schema import (
     SelectionRow,
     scores_schema,
 )
-from storage.seals import write_seal
+from storage.seals import do_all, write_seal
 from storage.snapshot import Snapshot
 from storage.tables import TableReference, to_selection_rows, to_table, write_table
-
-T = TypeVar("T")
-R = TypeVar("R")
-
-THREADS = 4
-"""Images written or read back at once."""
 
 LIBRARIES = ("fusion-prior", "numpy", "scipy", "opencv-python-headless", "numba", "PyWavelets", "pillow", "zarr", "icechunk", "pyarrow")
 
@@ -90,7 +83,7 @@ def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot
     check_failures(finished, recipe.max_failures)
     with Draft(store, plan.past.snapshot.id if plan.past.snapshot else find_head(store)) as draft:
         won = [one for one in finished if one.choice]
-        images = _do_all(lambda one: _keep_images(store, draft, one, plan, recipe.keep), won)
+        images = do_all(lambda one: _keep_images(store, draft, one, plan, recipe.keep), won)
         _delete_others(draft, finished, plan, recipe.keep)
         selections = [_select_row(one, kept, plan) for one, kept in zip(won, images, strict=True)]
         references = write_tables(store, plan, finished, selections)
@@ -103,12 +96,6 @@ def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot
         draft.publish(tag)
     _forget(store, plan, finished)
     return snapshot
-
-
-def _do_all(function: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
-    """`function` of every task, some at once: reading, hashing and writing leave the interpreter free."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(function, tasks))
 
 
 def _finish(one: PairPlan, plan: Plan, keep: str) -> Finished:
@@ -335,7 +322,7 @@ def describe_commit(manifest: Mapping[str, Any], finished: Sequence[Finished], s
 def _check(snapshot: Snapshot, pair_ids: Sequence[str]) -> None:
     """Read every new image back: a chunk that is missing reads as black without an error, so hashes are compared."""
     hashes = {row.pair_id: row.image_hash for row in to_selection_rows(snapshot.table("selections"))}
-    found = _do_all(snapshot.image_hash, pair_ids)
+    found = do_all(snapshot.image_hash, pair_ids)
     wrong = [pair_id for pair_id, digest in zip(pair_ids, found, strict=True) if digest != hashes[pair_id]]
     if wrong:
         raise StoreError(

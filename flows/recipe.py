@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from prior import registry
-from prior.criterion import parse_criterion
+from prior.criterion import check_metrics, parse_criterion
 from prior.evaluate import find_metrics
 from prior.pairs import Source
 from prior.published import PREFIX
 from prior.select import Policy
-from storage.errors import InputError
+from storage.errors import InputError, UnknownName
 
 Task = Literal["infrared-visible", "medical", "multi-focus", "multi-exposure"]
 Keep = Literal["winners", "all"]
@@ -110,7 +110,12 @@ class Recipe(_Block):
 
     def metric_names(self) -> tuple[str, ...]:
         """Every metric that is stored: the standard ones, those asked for, and those the criterion reads."""
-        return tuple(one.name for one in find_metrics((*self.metrics, *parse_criterion(self.criterion).metrics)))
+        criterion = parse_criterion(self.criterion)
+        try:
+            return tuple(one.name for one in find_metrics((*self.metrics, *criterion.metrics)))
+        except UnknownName:
+            check_metrics(criterion, {*registry.metrics(), *self.metrics}, "")  # a misspelt profile reads as a metric
+            raise
 
     def methods_of(self, source: SourceBlock) -> tuple[str, ...]:
         """The live methods that run on a source's pairs, sorted."""

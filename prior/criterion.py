@@ -135,12 +135,13 @@ def parse_criterion(text: str) -> Criterion:
     return Criterion(name, rule, tuple(sorted(frozenset[str]().union(*(one.metrics for one in reading.list_rules())))))
 
 
-def check_metrics(criterion: Criterion, held: Collection[str]) -> None:
-    """Refuse a criterion that reads a metric which a snapshot does not hold.
+def check_metrics(criterion: Criterion, held: Collection[str], where: str = " in this snapshot") -> None:
+    """Refuse a criterion that reads a metric which is not there, such as one that a snapshot does not hold.
 
     Args:
         criterion: it may be a misspelt profile, which reads as one metric, or as the difference of two.
-        held: the metrics of the snapshot.
+        held: the metrics that are there.
+        where: they are looked for, for the message.
 
     Raises:
         UnknownName: with the nearest metrics, and the nearest profiles where it may be one.
@@ -150,8 +151,8 @@ def check_metrics(criterion: Criterion, held: Collection[str]) -> None:
         return
     value, _, _ = _split(criterion.name)
     if _NAME.fullmatch(value) and value not in PROFILES and not set(_read_rule(value).metrics) & set(held):
-        raise unknown_name("profile or metric in this snapshot", value, {*PROFILES, *held})
-    raise unknown_name("metric in this snapshot", missing[0], held)
+        raise unknown_name(f"profile or metric{where}", value, {*PROFILES, *held})
+    raise unknown_name(f"metric{where}", missing[0], held)
 
 
 def _split(text: str) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from PIL.ExifTags import Base
 
 from prior.arrays import Picture, luma
@@ -139,7 +139,7 @@ def _refusing(path: Path) -> Iterator[None]:
         message = f"{show_path(path)}: claims far more than the {MAX_PIXELS} pixels that are decoded; scale it down"
         raise InputError(message, "too_large") from error
     except Exception as error:  # decoders meet rubbish with anything from struct.error to SyntaxError
-        why = show_path(str(error)) or type(error).__name__
+        why = "no known format" if isinstance(error, UnidentifiedImageError) else show_path(str(error)) or type(error).__name__
         message = f"{show_path(path)}: cannot be decoded as {', '.join(FORMATS)} ({why}); replace the file or take it out"
         raise InputError(message, "unreadable") from error
 

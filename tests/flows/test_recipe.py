@@ -327,3 +327,10 @@ def test_a_subject_has_exactly_one_group() -> None:
 def test_a_subject_that_is_no_expression_is_refused() -> None:
     with pytest.raises(InputError, match=r"source\.0\.subject: .*not a regular expression"):
         make_recipe(with_source(subject="(unfinished"))
+
+
+def test_a_misspelt_profile_is_told_the_profiles() -> None:
+    with pytest.raises(UnknownName, match=r"unknown profile or metric 'blanced'; did you mean balanced\?"):
+        make_recipe({"criterion": "blanced"})
+    with pytest.raises(UnknownName, match="unknown metric 'nonsens'"):
+        make_recipe({"metrics": ["nonsens"]})
