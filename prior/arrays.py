@@ -74,6 +74,8 @@ def choose_chroma(a: Picture, b: Picture) -> tuple[ChromaPolicy, Chroma | None]:
 def join(image: Image, colour: Chroma | None) -> Picture:
     """The 8-bit picture of a fused luma and the colour differences of its pair.
 
+    Its 8-bit luma is the fused luma, rounded; only where the channels' own rounding adds up to half a level, one pixel in a thousand, it
+    is the level beside it.
     Where a colour does not fit into the RGB cube at the new luma it is desaturated towards grey, never clipped:
     clipping would change the luma that the method chose, and its hue.
 
@@ -103,7 +105,8 @@ def _join(image, colour, picture):  # type: ignore[no-untyped-def]
     height, width = image.shape
     for i in range(height):
         for j in range(width):
-            y = image[i, j] * np.float32(255)
+            # a whole level first: what the channels' own rounding then adds is at most half a level, and the luma stays where it is
+            y = np.rint(image[i, j] * np.float32(255))
             red, blue = colour[i, j, 0], colour[i, j, 1]
             green = -(np.float32(RED) * red + np.float32(BLUE) * blue) / np.float32(GREEN)
             room = np.float32(1)

@@ -20,7 +20,7 @@ from prior.statistics import Fused, Sources
 from storage.errors import CandidateError
 from storage.schema import COPY_OF_SOURCE, FAILED, MISSING, OK, ScoreRow
 
-EVALUATION = 1
+EVALUATION = 2
 """Raised whenever anything between a method's answer and its scores changes: clipping, joining colour, rounding."""
 
 STANDARD_METRICS = ("ssim", "ssim_a", "ssim_b", "ssim_l2", "vif", "vif_a", "vif_b", "qabf")

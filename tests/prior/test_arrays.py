@@ -120,7 +120,7 @@ def test_joining_keeps_the_fused_luma(seed: int) -> None:
     image, colour = pair_up(seed)
     off = np.abs(luma(join(image, colour)).astype(int) - join(image, None))
     assert off.max() <= 1
-    assert (off == 0).mean() > 0.6
+    assert (off == 0).mean() > 0.99
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
@@ -138,7 +138,7 @@ def test_joining_keeps_the_hue(seed: int) -> None:
 def test_joining_takes_no_more_colour_away_than_the_cube_asks_for(seed: int) -> None:
     image, colour = pair_up(seed)
     green = -(0.299 * colour[:, :, 0] + 0.114 * colour[:, :, 1]) / 0.587
-    whole = 255.0 * image[:, :, None] + np.dstack([colour[:, :, 0], green, colour[:, :, 1]])
+    whole = np.rint(255.0 * image[:, :, None]) + np.dstack([colour[:, :, 0], green, colour[:, :, 1]])
     fits = ((whole >= 0) & (whole <= 255)).all(axis=2)
     joined = join(image, colour)
     assert np.abs(joined[fits] - whole[fits]).max() <= 0.51
