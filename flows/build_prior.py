@@ -106,7 +106,7 @@ def build_prior(
         published: folder with one folder of published results per method.
         pattern: how the files of a pair are named, such as "IR{key} VIS{key}"; by default they share their stem.
         task: infrared-visible, medical, multi-focus or multi-exposure.
-        methods: live methods, or sets of them: fast, all, none.
+        methods: live methods, or sets of them: fast, standard, all, none, or the name of a task.
         criterion: diff-if, diff-if-released, balanced, or a rule such as "2*ssim + vif + 3*qabf".
         metrics: to store beside the standard ones.
         max_shift: set pairs aside whose estimated shift is larger, in px.

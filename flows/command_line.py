@@ -79,7 +79,7 @@ def build(
     published: Annotated[str | None, typer.Option(help="Folder with one folder of published results per method.")] = None,
     pattern: Annotated[str | None, typer.Option(help='How the files of a pair are named: "IR{key} VIS{key}". Else by equal stems.')] = None,
     task: Annotated[str | None, typer.Option(help="infrared-visible, medical, multi-focus or multi-exposure.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Live methods or sets, with commas: fast, all, none, gff,tif …")] = None,
+    methods: Annotated[str | None, typer.Option(help="Live methods or sets, with commas: fast, standard, medical, none, gff …")] = None,
     criterion: Annotated[str | None, typer.Option(help='diff-if, balanced, rank-sum … or a rule: "2*ssim + vif where qabf > 0.4".')] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics to store beside the standard ones, with commas.")] = None,
     max_shift: Annotated[float | None, typer.Option(help="Set pairs aside whose estimated shift is larger, in px.")] = None,

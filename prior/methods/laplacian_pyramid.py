@@ -33,6 +33,7 @@ def _fuse(a: Image, b: Image, levels: int) -> Image:
     family="pyramid",
     reference="Burt, Adelson 1983, doi 10.1109/TCOM.1983.1095851",
     sets=("fast",),
+    reconstructed="the rule of choice",
 )
 def fuse_laplacian_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     """The stronger detail at every scale over the mean of the coarsest images.

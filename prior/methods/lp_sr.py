@@ -19,7 +19,7 @@ LEVELS = 4
 
 @method(
     "lp_sr",
-    family="sparse",
+    family="sparse representation",
     reference="Liu, Liu, Wang 2015, doi 10.1016/j.inffus.2014.09.004",
     tasks=("infrared-visible", "medical", "multi-focus"),
     reconstructed="the dictionary, learned from other photographs",

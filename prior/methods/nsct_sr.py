@@ -52,7 +52,7 @@ def _decompose(image: Image) -> list[Image]:
 
 @method(
     "nsct_sr",
-    family="sparse",
+    family="sparse representation",
     reference="Liu, Liu, Wang 2015, doi 10.1016/j.inffus.2014.09.004",
     tasks=("infrared-visible", "medical", "multi-focus"),
     cost="medium",

@@ -26,7 +26,7 @@ def _take_mean(a: Image, b: Image) -> Image:
     "nsst",
     family="shearlet",
     reference="Easley, Labate, Lim 2008, doi 10.1016/j.acha.2007.09.003",
-    reconstructed="the transform's windows; the rule is the common baseline",
+    reconstructed="the transform's filters; the rule is the common baseline",
 )
 def fuse_nsst(a: Image, b: Image, *, directions: tuple[int, ...] = DIRECTIONS) -> Image:
     """The larger coefficient of every detail band over the mean of the low bands.

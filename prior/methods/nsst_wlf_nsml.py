@@ -46,7 +46,7 @@ def _choose_details(a: Stack, b: Stack) -> Stack:
     family="shearlet",
     reference="Ouerghi, Mourali, Zagrouba 2020, doi 10.1007/978-3-030-64559-5_13",
     tasks=("infrared-visible", "medical"),
-    reconstructed="formulae of both features, the weights, the vote, the transform's windows",
+    reconstructed="formulae of both features, the weights, the vote, the transform's filters",
 )
 def fuse_nsst_wlf_nsml(a: Image, b: Image, *, directions: tuple[int, ...] = DIRECTIONS) -> Image:
     """Detail bands chosen by their Laplacians, over the low bands weighed by their local features.

@@ -16,7 +16,13 @@ from prior.registry import method
 from prior.steps.principal import weigh_by_variance
 
 
-@method("pca", family="statistical", reference="Naidu, Raol 2008, doi 10.14429/dsj.58.1653", sets=("fast",))
+@method(
+    "pca",
+    family="statistical",
+    reference="Naidu, Raol 2008, doi 10.14429/dsj.58.1653",
+    sets=("fast",),
+    reconstructed="the formulae, as they are commonly given",
+)
 def fuse_pca(a: Image, b: Image) -> Image:
     """The weighted mean of the sources along their first principal component.
 

@@ -36,6 +36,7 @@ def _fuse(a: Image, b: Image, levels: int) -> Image:
     family="pyramid",
     reference="Toet 1989, doi 10.1016/0167-8655(89)90003-2",
     sets=("fast",),
+    reconstructed="the rule of choice, the floor",
 )
 def fuse_ratio_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     """The stronger contrast at every scale times the mean of the coarsest images.

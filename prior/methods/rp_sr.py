@@ -29,7 +29,7 @@ def _divide(level: Image, coarser: Image) -> Image:
 
 @method(
     "rp_sr",
-    family="sparse",
+    family="sparse representation",
     reference="Liu, Liu, Wang 2015, doi 10.1016/j.inffus.2014.09.004",
     tasks=("infrared-visible", "multi-focus"),  # in the black of medical images the ratio is that of noise
     reconstructed="the dictionary, learned from other photographs",

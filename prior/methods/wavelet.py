@@ -30,6 +30,7 @@ def _count_levels(shape: tuple[int, ...], levels: int) -> int:
     family="wavelet",
     reference="Li, Manjunath, Mitra 1995, doi 10.1006/gmip.1995.1022",
     sets=("fast",),
+    reconstructed="the rule without its area and consistency check",
 )
 def fuse_wavelet(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     """The larger coefficient in every detail band of a biorthogonal spline wavelet transform.
