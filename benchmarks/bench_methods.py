@@ -94,6 +94,8 @@ def compare_all(shared: Path, pairs: int) -> list[Agreement]:
             method = methods().get(PUBLISHED_AS.get(published.name, published.name.lower()))
             if method:
                 figures = np.array(list(compare_pairs(method, folder / a, folder / b, published, pairs)))
+                if not len(figures):  # every chosen pair is defective
+                    continue
                 correlation, psnr = np.median(figures, axis=0)
                 found.append(Agreement(method.name, name, float(correlation), float(figures[:, 0].min()), float(psnr), len(figures)))
     return found

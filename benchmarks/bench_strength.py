@@ -56,10 +56,15 @@ def main() -> None:
     snapshot = Snapshot(arguments.store)
     pools, contributions = find_contributions(snapshot)
     rows = to_pool_rows(pools)
-    print_rows(rows, list(rows[0]), "table", "The best live candidate of each pair, without the references, beside the best published one")
+    print_rows(
+        rows,
+        list(rows[0]),
+        "table",
+        "The mean value of the best live candidate of each pair, without the references",
+    )
     show_sources(snapshot)
     for criterion in CRITERIA:
-        matrix = to_matrix_rows([one for one in contributions if one.criterion == criterion], list(SETS))
+        matrix = to_matrix_rows([one for one in contributions if one.criterion == criterion], SETS)
         print_rows(matrix, list(matrix[0])[1:], "table", f"Wins by {criterion}, and what the mean of the best loses without the method")
     if arguments.sheets:
         draw_sheets(snapshot, arguments.sheets)
@@ -70,8 +75,11 @@ def ask(data: Path, pairs: int, methods: list[str]) -> Recipe:
     sources = [
         {"name": name, "task": task, "a": str(data / name / a), "b": str(data / name / b), "published": str(data / name / "fused")}
         for name, (task, a, b) in SETS.items()
+        if (data / name / a).is_dir()
     ]
-    exclude = [one for name, (_, a, _) in SETS.items() for one in leave_out(data / name, a, pairs)]
+    if not sources:
+        raise SystemExit(f"{data} holds none of {', '.join(SETS)}; --shared names the folder above data/")
+    exclude = [one for block in sources for one in leave_out(data / block["name"], SETS[block["name"]][1], pairs)]
     return make_recipe({"source": sources, "methods": methods, "exclude": exclude, "criterion": "balanced"})
 
 
@@ -113,7 +121,8 @@ def draw_sheets(snapshot: Snapshot, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in SETS:
         own = [pair_id for pair_id in snapshot.table("selections", ["pair_id"])["pair_id"].to_pylist() if pair_id.startswith(f"{name}/")]
-        write_png(folder / f"{name}.png", draw_sheet(snapshot, min(own), EVERYTHING))
+        if own:
+            write_png(folder / f"{name}.png", draw_sheet(snapshot, min(own), EVERYTHING))
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ class Pool:
         criterion: what candidates are valued by.
         source: whose pairs, or "all".
         pairs: with a live winner.
+        unwon: pairs that have live candidates, all of them failed or copies of a source.
         live: the mean value of the best live candidate, without the references.
         compared: pairs that have a published winner too.
         published: the mean value of the best published candidate of those; nan where there is none.
@@ -45,6 +46,7 @@ class Pool:
     criterion: str
     source: str
     pairs: int
+    unwon: int
     live: float
     compared: int
     published: float
@@ -63,6 +65,7 @@ class Contribution:
         method: its name.
         wins: pairs won, by source.
         loss: by how much the mean value of the best falls without it.
+        share: the same as a share of that mean.
         seconds: its median time per pair.
     """
 
@@ -70,6 +73,7 @@ class Contribution:
     method: str
     wins: Mapping[str, int]
     loss: float
+    share: float
     seconds: float
 
 
@@ -95,13 +99,17 @@ def find_contributions(snapshot: Snapshot) -> tuple[tuple[Pool, ...], tuple[Cont
     pools: list[Pool] = []
     contributions: list[Contribution] = []
     for criterion in CRITERIA:
-        contests = [one for pair_id, rows in groups.items() if (one := _compete(sources[pair_id], pair_id, rows, criterion))]
+        found = {pair_id: _compete(sources[pair_id], pair_id, rows, criterion) for pair_id, rows in groups.items()}
+        contests = [one for one in found.values() if one]
+        unwon = Counter(
+            sources[pair_id] for pair_id, one in found.items() if one is None and any(is_live(row.method) for row in groups[pair_id])
+        )
         if not contests:
             raise InputError(
                 f"{snapshot.store.address} holds no candidate of a live method beside {' and '.join(REFERENCES)}; "
                 "build with `--methods standard` first"
             )
-        pools += _pool(contests, criterion)
+        pools += _pool(contests, unwon, criterion)
         contributions += _share(contests, groups, criterion)
     return tuple(pools), tuple(contributions)
 
@@ -109,6 +117,10 @@ def find_contributions(snapshot: Snapshot) -> tuple[tuple[Pool, ...], tuple[Cont
 def is_live(method: str) -> bool:
     """Whether a name is that of a method of the pool: neither a published result, a student, nor a reference."""
     return ":" not in method and method not in REFERENCES
+
+
+def _has_live(rows: Iterable[ScoreRow]) -> bool:
+    return any(is_live(row.method) for row in rows)
 
 
 def _compete(source: str, pair_id: str, rows: Sequence[ScoreRow], criterion: str) -> _Contest | None:
@@ -127,12 +139,13 @@ def _compete(source: str, pair_id: str, rows: Sequence[ScoreRow], criterion: str
     )
 
 
-def _pool(contests: Sequence[_Contest], criterion: str) -> list[Pool]:
+def _pool(contests: Sequence[_Contest], unwon: Mapping[str, int], criterion: str) -> list[Pool]:
     by_source: dict[str, list[_Contest]] = defaultdict(list)
     for one in contests:
         by_source[one.source].append(one)
     named = [*sorted(by_source.items()), *([(ALL, list(contests))] if len(by_source) > 1 else [])]
-    return [_measure(own, criterion, source) for source, own in named]
+    missing = {**unwon, ALL: sum(unwon.values())}
+    return [replace(_measure(own, criterion, source), unwon=missing.get(source, 0)) for source, own in named]
 
 
 def _measure(contests: Sequence[_Contest], criterion: str, source: str) -> Pool:
@@ -142,6 +155,7 @@ def _measure(contests: Sequence[_Contest], criterion: str, source: str) -> Pool:
         criterion=criterion,
         source=source,
         pairs=len(contests),
+        unwon=0,
         live=_mean(one.live.value for one in contests),
         compared=len(both),
         published=published,
@@ -159,15 +173,22 @@ def _share(contests: Sequence[_Contest], groups: Mapping[str, Sequence[ScoreRow]
         wins[one.live.method][one.source] += 1
         # without the winner the runner-up takes its place; nobody else matters
         losses[one.live.method] += one.live.margin if one.live.runner_up else one.live.value
+    whole = math.fsum(one.live.value for one in contests)
+    rows = [
+        Contribution(criterion, name, dict(wins[name]), losses[name] / len(contests), losses[name] / whole, statistics.median(seconds))
+        for name, seconds in _time(groups).items()
+    ]
+    return sorted(rows, key=lambda one: (-one.loss, -sum(one.wins.values()), one.method))
+
+
+def _time(groups: Mapping[str, Sequence[ScoreRow]]) -> dict[str, list[float]]:
+    """The seconds of every live method that has made a candidate, pair by pair."""
     seconds: dict[str, list[float]] = defaultdict(list)
     for rows in groups.values():
         for row in rows:
             if is_live(row.method) and math.isfinite(row.seconds):
                 seconds[row.method].append(row.seconds)
-    methods = sorted(seconds, key=lambda name: (-losses[name], -wins[name].total(), name))
-    return [
-        Contribution(criterion, name, dict(wins[name]), losses[name] / len(contests), statistics.median(seconds[name])) for name in methods
-    ]
+    return seconds
 
 
 def _mean(values: Iterable[float]) -> float:

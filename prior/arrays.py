@@ -100,7 +100,7 @@ def _grey(picture: Picture) -> Image:
     return np.asarray(cv2.cvtColor(levels, cv2.COLOR_BGR2GRAY), dtype=np.float32)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _join(image, colour, picture):  # type: ignore[no-untyped-def]
     height, width = image.shape
     for i in range(height):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
 from storage.errors import InputError, unknown_name
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Direction = Literal["higher", "lower", "zero"]
 Cost = Literal["light", "medium", "heavy", "extreme"]
 """Of one 640x480 pair on one thread: under 1 s, under 5 s, under 20 s, more."""
+COSTS: tuple[Cost, ...] = get_args(Cost)
 TASKS = ("infrared-visible", "medical", "multi-focus", "multi-exposure")
 Fuse = Callable[..., "Image"]
 Judge = Callable[["Fused"], float]
@@ -122,7 +123,16 @@ def method(
     cost: Cost = "light",
     reconstructed: str = "",
 ) -> Callable[[FuseT], FuseT]:
-    """Register the decorated function `(a, b, *, parameter=default) -> fused` as a method; fields as in `Method`."""
+    """Register the decorated function `(a, b, *, parameter=default) -> fused` as a method; fields as in `Method`.
+
+    Raises:
+        InputError: another method has this name, or a task or the cost is none that there is.
+    """
+    for task in tasks:
+        if task not in TASKS:
+            raise InputError(f"method {name!r} is said to be for {task!r}; the tasks are {', '.join(TASKS)}")
+    if cost not in COSTS:
+        raise InputError(f"method {name!r} is said to cost {cost!r}; the costs are {', '.join(COSTS)}")
 
     def register(fuse: FuseT) -> FuseT:
         known = Method(name, fuse, family, reference, version, sets, needs, licence, idempotent, tasks, cost, reconstructed)

@@ -15,7 +15,7 @@ import numpy as np
 
 from prior.arrays import Image
 from prior.registry import method
-from prior.steps.pyramid import build_gaussian, build_laplacian, collapse, count_levels
+from prior.steps.pyramid import blend_scales, count_levels
 from prior.steps.solve import keep_between
 
 SIGMA = 4.0  # px, of the Gaussian window in which brightness is averaged
@@ -29,7 +29,8 @@ def _blur(image: Image, sigma: float) -> Image:
 
 def _choose(a: Image, b: Image, sigma: float) -> Image:
     """One where `a` is brighter around, zero where `b` is, one half on a tie."""
-    return np.float32(0.5) + np.float32(0.5) * np.sign(_blur(a, sigma) - _blur(b, sigma))
+    choice: Image = np.float32(0.5) + np.float32(0.5) * np.sign(_blur(a, sigma) - _blur(b, sigma))
+    return choice
 
 
 @method(
@@ -52,7 +53,5 @@ def fuse_brightness_regions(a: Image, b: Image, *, sigma: float = SIGMA, levels:
     Returns:
         float32 `(H, W)` in [0, 1].
     """
-    levels = count_levels(a.shape, levels)
-    weights = build_gaussian(_choose(a, b, sigma), levels)
-    scales = zip(build_laplacian(a, levels), build_laplacian(b, levels), weights, strict=True)
-    return keep_between(collapse([of_b + weight * (of_a - of_b) for of_a, of_b, weight in scales]), a, b, room)
+    blended = blend_scales(a, b, _choose(a, b, sigma), count_levels(a.shape, levels))
+    return keep_between(blended, a, b, room)

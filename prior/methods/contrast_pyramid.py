@@ -16,11 +16,10 @@ import numpy as np
 from prior.arrays import Image
 from prior.registry import method
 from prior.steps.choice import pick_larger
-from prior.steps.pyramid import build_gaussian, count_levels, double
+from prior.steps.pyramid import count_levels, fuse_contrasts
 
 LEVELS = 4
 FLOOR = np.float32(128 / 255)  # light at which contrast counts half of what it would without a floor
-ONE = np.float32(1)
 
 
 @method(
@@ -40,11 +39,4 @@ def fuse_contrast_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     Returns:
         float32 `(H, W)` in [0, 1].
     """
-    depth = count_levels(a.shape, levels)
-    (*fine_a, coarse_a), (*fine_b, coarse_b) = build_gaussian(a + FLOOR, depth), build_gaussian(b + FLOOR, depth)
-    fused = np.maximum(coarse_a, coarse_b)
-    for light_a, light_b in zip(reversed(fine_a), reversed(fine_b), strict=True):
-        contrast = pick_larger(light_a / double(coarse_a, light_a.shape) - ONE, light_b / double(coarse_b, light_b.shape) - ONE)
-        fused = np.clip(double(fused, light_a.shape) * (ONE + contrast), FLOOR, ONE + FLOOR)
-        coarse_a, coarse_b = light_a, light_b
-    return fused - FLOOR
+    return fuse_contrasts(a, b, count_levels(a.shape, levels), FLOOR, pick_larger, np.maximum)

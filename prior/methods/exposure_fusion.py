@@ -13,7 +13,7 @@ import numpy as np
 
 from prior.arrays import Image
 from prior.registry import method
-from prior.steps.pyramid import build_gaussian, build_laplacian, collapse
+from prior.steps.pyramid import blend_scales
 
 MIDDLE, SIGMA = 0.5, 0.2  # of the range: the best exposure, and how far from it a level still counts
 CONTRAST, EXPOSURE = 1.0, 1.0  # exponents of the two measures
@@ -58,6 +58,4 @@ def fuse_exposure_fusion(a: Image, b: Image, *, contrast: float = CONTRAST, expo
         float32 `(H, W)`; detail on a brighter or darker base may leave [0, 1].
     """
     count = min(a.shape).bit_length() - 1  # down to a shorter side of 1 px, as OpenCV's
-    weights = build_gaussian(_weigh(a, b, contrast, exposure), count)
-    pairs = zip(build_laplacian(a, count), build_laplacian(b, count), weights, strict=True)
-    return collapse([of_b + weight * (of_a - of_b) for of_a, of_b, weight in pairs])
+    return blend_scales(a, b, _weigh(a, b, contrast, exposure), count)

@@ -19,8 +19,8 @@ from prior.steps.solve import Gradients, find_gradients, gather_gradients, keep_
 
 WEIGHT = 1.0  # px, of the gradients against the intensities; up to 1/4 the maximum itself is the image
 ENERGY_SIGMA = 1.0  # px, of the window in which the energies of gradients are compared
-STEP = 0.05  # grey range by which one step moves a pixel at most: changes the way to the image, not the image
-TOLERANCE, MOST_STEPS = 3e-4, 60  # mean change of the image, grey range, that ends the steps
+STEP = 0.05  # grey range that one step gives way by at most: of those tried, it comes nearest to the least in as many steps
+STEPS = 60  # leave 0.3 % above the least, and the image within 0.15 grey levels rms of the one of 800 steps
 ROOM = 0.25  # beyond the darker and the brighter source, as a part of it
 ONE = np.float32(1)
 
@@ -37,12 +37,11 @@ def _shrink_gradients(gradients: Gradients, threshold: float) -> Gradients:
     return kept
 
 
-def _reconcile(brightest: Image, field: Gradients, weight: float) -> Image:
-    """The image of least |F - brightest|₁ + weight |∇F - field|₁."""
+def _reconcile(brightest: Image, field: Gradients, weight: float, steps: int) -> Image:
+    """The image of least |F - brightest|₁ + weight |∇F - field|₁, but for what is left after so many steps."""
     image, off, bent = brightest, np.zeros_like(brightest), np.zeros_like(field)
     dual, dual_gradients = np.zeros_like(off), np.zeros_like(bent)
-    for _ in range(MOST_STEPS):
-        previous = image
+    for _ in range(steps):
         image = solve_screened(brightest + off - dual + gather_gradients(field + bent - dual_gradients), 1.0)
         dual += image - brightest
         off = _shrink_levels(dual, STEP)
@@ -50,8 +49,6 @@ def _reconcile(brightest: Image, field: Gradients, weight: float) -> Image:
         dual_gradients += find_gradients(image) - field
         bent = _shrink_gradients(dual_gradients, weight * STEP)
         dual_gradients -= bent
-        if float(np.mean(np.abs(image - previous), dtype=np.float64)) <= TOLERANCE:
-            break
     return image
 
 
@@ -60,18 +57,20 @@ def _reconcile(brightest: Image, field: Gradients, weight: float) -> Image:
     family="variational",
     reference="Tang, Yuan, Ma 2022, doi 10.1016/j.inffus.2021.12.004",
     tasks=("infrared-visible", "medical"),
+    cost="medium",
     reconstructed="everything but the loss's two terms: no network, own weight and solver",
 )
-def fuse_intensity_gradient(a: Image, b: Image, *, weight: float = WEIGHT, room: float = ROOM) -> Image:
+def fuse_intensity_gradient(a: Image, b: Image, *, weight: float = WEIGHT, steps: int = STEPS, room: float = ROOM) -> Image:
     """The brighter source with the stronger gradients, as far as both can be had.
 
     Args:
         a: one source, float32 `(H, W)` in [0, 1].
         b: the other source, of the same size.
         weight: of the gradients against the intensities, px.
+        steps: of the alternating directions.
         room: how far a pixel may go beyond the darker and the brighter source, as a part of it.
 
     Returns:
         float32 `(H, W)` in [0, 1].
     """
-    return keep_between(_reconcile(np.maximum(a, b), pick_gradients(a, b, ENERGY_SIGMA), weight), a, b, room)
+    return keep_between(_reconcile(np.maximum(a, b), pick_gradients(a, b, ENERGY_SIGMA), weight, steps), a, b, room)

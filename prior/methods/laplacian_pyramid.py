@@ -14,18 +14,10 @@ import numpy as np
 from prior.arrays import Image
 from prior.registry import method
 from prior.steps.choice import pick_stronger
-from prior.steps.pyramid import count_levels, double, halve
+from prior.steps.pyramid import build_laplacian, collapse, count_levels
 
 LEVELS = 5
 HALF = np.float32(0.5)
-
-
-def _fuse(a: Image, b: Image, levels: int) -> Image:
-    if levels <= 0:
-        return HALF * (a + b)
-    coarse_a, coarse_b = halve(a), halve(b)
-    detail = pick_stronger(a - double(coarse_a, a.shape), b - double(coarse_b, b.shape))
-    return double(_fuse(coarse_a, coarse_b, levels - 1), a.shape) + detail
 
 
 @method(
@@ -46,4 +38,6 @@ def fuse_laplacian_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image
     Returns:
         float32 `(H, W)`; halos may leave [0, 1] slightly.
     """
-    return _fuse(a, b, count_levels(a.shape, levels))
+    count = count_levels(a.shape, levels)
+    (*details_a, top_a), (*details_b, top_b) = build_laplacian(a, count), build_laplacian(b, count)
+    return collapse([*map(pick_stronger, details_a, details_b), HALF * (top_a + top_b)])

@@ -33,9 +33,10 @@ def _measure_contrast(a: Gradients, b: Gradients) -> Gradients:
 
 
 def _join_gradients(a: Gradients, b: Gradients) -> Gradients:
-    """The contrast of both, pointing where the stronger gradient points."""
+    """The contrast of both, pointing where the stronger gradient points, and where both are as strong, where their sum does."""
     contrast = _measure_contrast(a, b)
-    stronger = np.where((a * a).sum(0) >= (b * b).sum(0), a, b)
+    energy_a, energy_b = (a * a).sum(0), (b * b).sum(0)
+    stronger = np.where(energy_a > energy_b, a, np.where(energy_a < energy_b, b, a + b))
     return np.where((contrast * stronger).sum(0) < 0, -contrast, contrast)
 
 

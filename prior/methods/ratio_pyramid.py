@@ -15,20 +15,15 @@ import numpy as np
 from prior.arrays import Image
 from prior.registry import method
 from prior.steps.choice import pick_stronger
-from prior.steps.pyramid import count_levels, double, halve
+from prior.steps.pyramid import count_levels, fuse_contrasts
 
 LEVELS = 5
 FLOOR = np.float32(32 / 255)  # light below which contrast fades
-HALF, ONE = np.float32(0.5), np.float32(1)
+HALF = np.float32(0.5)
 
 
-def _fuse(a: Image, b: Image, levels: int) -> Image:
-    if levels <= 0:
-        return HALF * (a + b)
-    coarse_a, coarse_b = halve(a), halve(b)
-    contrast = pick_stronger(a / double(coarse_a, a.shape) - ONE, b / double(coarse_b, b.shape) - ONE)
-    fused = double(_fuse(coarse_a, coarse_b, levels - 1), a.shape) * (ONE + contrast)
-    return np.clip(fused, FLOOR, ONE + FLOOR)
+def _average(a: Image, b: Image) -> Image:
+    return HALF * (a + b)
 
 
 @method(
@@ -49,4 +44,4 @@ def fuse_ratio_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     Returns:
         float32 `(H, W)` in [0, 1].
     """
-    return _fuse(a + FLOOR, b + FLOOR, count_levels(a.shape, levels)) - FLOOR
+    return fuse_contrasts(a, b, count_levels(a.shape, levels), FLOOR, pick_stronger, _average)

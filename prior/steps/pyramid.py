@@ -4,13 +4,14 @@ The kernel is Burt and Adelson's [1 4 6 4 1] / 16 in both directions; borders ar
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from prior.arrays import Image
 
+ONE = np.float32(1)
 SMALLEST_TOP = 4  # px: a coarser level would hold little but its own borders
 
 
@@ -50,3 +51,50 @@ def collapse(laplacian: Sequence[Image]) -> Image:
     for detail in reversed(details):
         image = double(image, detail.shape) + detail
     return image
+
+
+def blend_scales(a: Image, b: Image, weight: Image, levels: int) -> Image:
+    """The multi-resolution spline of two images: coarse scales are joined over wide seams, fine ones over narrow seams.
+
+    Reference: P. J. Burt, E. H. Adelson, ACM Trans. Graphics 2(4):217-236, 1983, doi 10.1145/245.247.
+
+    Args:
+        a: float32 `(H, W)`.
+        b: of the same size.
+        weight: of `a`, in [0, 1]; that of `b` is the rest to one.
+        levels: halvings.
+
+    Returns:
+        float32 `(H, W)`; it may overshoot both beside a seam.
+    """
+    scales = zip(build_laplacian(a, levels), build_laplacian(b, levels), build_gaussian(weight, levels), strict=True)
+    return collapse([of_b + share * (of_a - of_b) for of_a, of_b, share in scales])
+
+
+Rule = Callable[[Image, Image], Image]
+
+
+def fuse_contrasts(a: Image, b: Image, levels: int, floor: np.float32, pick: Rule, join: Rule) -> Image:
+    """An image multiplied up, coarse to fine, from the contrasts that a rule picks.
+
+    Contrast is the ratio of an image to its own smoothed version, less one. Every level is kept in the range of an image, since contrast
+    picked for a dark surround overshoots on a bright one.
+
+    Args:
+        a: float32 `(H, W)` in [0, 1].
+        b: of the same size.
+        levels: halvings.
+        floor: light that is added first and taken off last, so that noise in the dark is not taken for contrast and black stays defined.
+        pick: of two contrasts of one scale.
+        join: of the two coarsest images.
+
+    Returns:
+        float32 `(H, W)` in [0, 1].
+    """
+    (*fine_a, coarse_a), (*fine_b, coarse_b) = build_gaussian(a + floor, levels), build_gaussian(b + floor, levels)
+    fused = join(coarse_a, coarse_b)
+    for light_a, light_b in zip(reversed(fine_a), reversed(fine_b), strict=True):
+        contrast = pick(light_a / double(coarse_a, light_a.shape) - ONE, light_b / double(coarse_b, light_b.shape) - ONE)
+        fused = np.clip(double(fused, light_a.shape) * (ONE + contrast), floor, ONE + floor)
+        coarse_a, coarse_b = light_a, light_b
+    return fused - floor

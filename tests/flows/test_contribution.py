@@ -14,7 +14,7 @@ from distributed import Client
 
 from flows.build import build
 from flows.contribution import CRITERIA, Contribution, Pool, find_contributions, is_live
-from flows.method_commands import EVERY_COLUMN, methods
+from flows.method_commands import EVERY_COLUMN, methods, to_matrix_rows, to_pool_rows
 from flows.options import Format
 from flows.recipe import make_recipe
 from flows.summary import group_scores
@@ -79,7 +79,7 @@ def test_the_loss_is_what_the_best_without_the_method_is_worse(snapshot: Snapsho
         assert one.loss == pytest.approx(mean(whole) - mean(by_hand(snapshot, criterion, one.method)), abs=1e-12)
         won = [pair_id for pair_id, (method, _) in whole.items() if method == one.method]
         assert one.wins == {name: count for name in ("left", "right") if (count := sum(p.startswith(name) for p in won))}
-        assert one.seconds > 0
+        assert one.share == pytest.approx(one.loss / mean(whole)) and one.seconds > 0
     assert [one.loss for one in own] == sorted((one.loss for one in own), reverse=True)
     assert sum(sum(one.wins.values()) for one in own) == 5 and max(one.loss for one in own) > 0
 
@@ -112,9 +112,24 @@ def test_a_copy_of_a_source_is_passed_over_and_counted(client: Client, tmp_path:
     recipe = make_recipe({"source": [{"a": str(tmp_path / "a"), "b": str(tmp_path / "b")}], "methods": ["pca", "tif"]})
     build(recipe, str(tmp_path / "store"), client)
     pools, contributions = find_contributions(Snapshot(str(tmp_path / "store")))
-    assert [(one.source, one.copies) for one in pools if one.criterion == "diff-if"] == [("pairs", 1)]
+    assert [(one.source, one.copies, one.unwon) for one in pools if one.criterion == "diff-if"] == [("pairs", 1, 0)]
     assert {one.method: sum(one.wins.values()) for one in contributions if one.criterion == "diff-if"} == {"pca": 0, "tif": 1}
     assert pools[0].compared == 0 and math.isnan(pools[0].published) and math.isnan(pools[0].lead)
+
+
+def test_a_pair_that_only_copies_could_win_is_counted_as_such(client: Client, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_png(tmp_path / name / "fair.png", rng.integers(0, 255, (56, 64), np.uint8))
+    write_png(tmp_path / "a" / "bare.png", rng.integers(0, 255, (56, 64), np.uint8))
+    write_png(tmp_path / "b" / "bare.png", np.full((56, 64), 3, np.uint8) + rng.integers(0, 2, (56, 64), np.uint8))
+    recipe = make_recipe({"source": [{"a": str(tmp_path / "a"), "b": str(tmp_path / "b"), "name": "wins"}], "methods": ["pca"]})
+    build(recipe, str(tmp_path / "store"), client)
+    pools, contributions = find_contributions(Snapshot(str(tmp_path / "store")))
+    assert [(one.source, one.pairs, one.unwon) for one in pools] == [("wins", 1, 1)] * 2
+    assert {row["in wins"] for row in to_matrix_rows(contributions, ["wins"])} == {"1"}, "a source's name hides no column"
+    assert "published" not in to_pool_rows(pools)[0]
 
 
 def test_a_store_of_references_alone_says_what_to_build(client: Client, tmp_path: Path) -> None:

@@ -30,8 +30,37 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 GREY_LEVEL = 1 / 255
 ROOM = 1.5  # how far beyond [0, 1] the worst input may push a result that is still an image
 SIZES = [(16, 16), (17, 40), (41, 41), (57, 43), (127, 93)]
-SYMMETRIC = ["average", "gff", "laplacian_pyramid", "maximum", "pca", "ratio_pyramid", "tif", "wavelet"]
-SELECTIVE = ["gff", "laplacian_pyramid", "ratio_pyramid", "wavelet"]  # those that prefer the sharper source
+ASYMMETRIC = {
+    "gtf": "the second source's gradients on the first's levels",
+    "hmsd_gf": "the first source is the infrared one",
+    "hybrid_msd": "the first source is the infrared one",
+    "ifevip": "the first source is the infrared one",
+    "vsmwls": "the first source is the infrared one",
+    "nsst_aisa": "a search from seeded genes",
+    "nsst_ejaya": "a search from seeded genes",
+    "spectrum_mask_gwo": "a search from seeded genes",
+}
+SELECTIVE = [  # those that prefer the sharper source
+    "boundary_focus",
+    "cbf",
+    "contrast_pyramid",
+    "coupled_csc",
+    "ddfm_em",
+    "dsift",
+    "dtcwt",
+    "gff",
+    "gfdf",
+    "gradient_transfer",
+    "laplacian_pyramid",
+    "lp_sr",
+    "nsct_sr",
+    "nsst",
+    "nsst_wlf_nsml",
+    "ratio_pyramid",
+    "rp_sr",
+    "swt",
+    "wavelet",
+]
 
 
 @pytest.fixture(params=list(methods()))
@@ -189,11 +218,11 @@ def test_stands_in_the_readme(each: Method) -> None:
 # What several methods have in common.
 
 
-@pytest.mark.parametrize("name", SYMMETRIC)
-def test_does_not_prefer_a_source_for_its_place(name: str) -> None:
+def test_does_not_prefer_a_source_for_its_place(each: Method) -> None:
+    if each.name in ASYMMETRIC:
+        pytest.skip(ASYMMETRIC[each.name])
     a, b = draw_pair()
-    fuse = find_method(name).fuse
-    np.testing.assert_allclose(fuse(a, b), fuse(b, a), atol=1e-6)
+    np.testing.assert_allclose(each.fuse(a, b), each.fuse(b, a), atol=5e-6)
 
 
 @pytest.mark.parametrize("name", ["average", "maximum", "pca", "gff", "laplacian_pyramid", "tif"])

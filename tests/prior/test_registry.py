@@ -120,6 +120,14 @@ def test_the_standard_set_leaves_out_what_is_extreme() -> None:
     assert find_method("endless").member_of == ("odd", "medical", "all")
 
 
+@pytest.mark.usefixtures("tables")
+def test_a_task_or_cost_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match="method 'odd' is said to be for 'astronomy'; the tasks are infrared-visible, medical"):
+        method("odd", family="test", reference="Nobody 2000", tasks=("astronomy",))
+    with pytest.raises(InputError, match="method 'odd' is said to cost 'dear'; the costs are light, medium, heavy, extreme"):
+        method("odd", family="test", reference="Nobody 2000", cost="dear")  # type: ignore[arg-type]
+
+
 def test_fast_is_the_first_eight() -> None:
     assert resolve_methods(["fast"]) == ("average", "gff", "laplacian_pyramid", "maximum", "pca", "ratio_pyramid", "tif", "wavelet")
 

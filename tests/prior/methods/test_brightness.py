@@ -37,6 +37,23 @@ def test_each_half_comes_from_the_source_that_shines_there() -> None:
     np.testing.assert_allclose(fused[:, -48:], b[:, -48:], atol=1e-5)
 
 
+def test_without_levels_the_seam_is_sharp_and_with_them_it_is_wide() -> None:
+    left = np.arange(64)[None, :] < 32
+    a, b = np.where(left, 0.8, 0.1) * fill(1), np.where(left, 0.2, 0.6) * fill(1)
+    a, b = a.astype(np.float32), b.astype(np.float32)
+    spline = fuse_brightness_regions(a, b)
+    np.testing.assert_allclose(fuse_brightness_regions(a, b, levels=0), np.where(left, a, b), atol=1e-6)
+    assert np.abs(spline - np.where(left, a, b))[:, 24:40].max() > 0.02
+
+
+def test_room_bounds_how_far_a_pixel_leaves_the_sources() -> None:
+    a, b = draw(0), draw(1)
+    tight, wide = (fuse_brightness_regions(a, b, room=room) for room in (0, 0.25))
+    assert (tight >= np.minimum(a, b)).all() and (tight <= np.maximum(a, b)).all()
+    assert (wide > np.maximum(a, b)).any() and (wide < np.minimum(a, b)).any()
+    np.testing.assert_array_equal(tight, np.clip(wide, np.minimum(a, b), np.maximum(a, b)))
+
+
 def test_what_is_black_in_both_stays_black() -> None:
     a, b = fill(0), fill(0)
     a[20:30, 20:30], b[28:40, 28:40] = 1, 0.6
@@ -57,7 +74,7 @@ def measure_loss(image: Image, brightest: Image, field: Image, weight: float) ->
 def test_no_step_away_from_the_image_makes_the_loss_smaller(weight: float) -> None:
     a, b = draw(0), draw(1)
     brightest, field = np.maximum(a, b), pick_gradients(a, b, 1.0)
-    image = _reconcile(brightest, field, weight)
+    image = _reconcile(brightest, field, weight, 60)
     least = measure_loss(image, brightest, field, weight)
     assert least < 0.97 * measure_loss(brightest, brightest, field, weight)
     rng = np.random.default_rng(2)
@@ -68,6 +85,15 @@ def test_no_step_away_from_the_image_makes_the_loss_smaller(weight: float) -> No
             step[row : row + rng.integers(1, 8), column : column + rng.integers(1, 8)] = size * rng.choice([-1, 1])
             assert measure_loss(image + step, brightest, field, weight) > least - 1e-3
         assert measure_loss(image + size * (brightest - image), brightest, field, weight) > least - 0.02
+
+
+def test_a_mostly_flat_pair_is_taken_as_far_as_a_busy_one() -> None:
+    a, b = fill(0.2, (96, 96)), fill(0.25, (96, 96))
+    a[20:60, 20:60] += 0.3 * draw(0, (40, 40))
+    b[40:44, 30:80] = 0.9
+    brightest, field = np.maximum(a, b), pick_gradients(a, b, 1.0)
+    found, last, start = (measure_loss(_reconcile(brightest, field, 1.0, steps), brightest, field, 1.0) for steps in (60, 600, 0))
+    assert found < 1.01 * last < 0.95 * start
 
 
 def test_sources_that_do_not_contradict_each_other_are_joined_exactly() -> None:
