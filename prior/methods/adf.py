@@ -7,7 +7,7 @@ Reference: D. P. Bavirisetti, R. Dhuli, "Fusion of infrared and visible sensor i
 transform", IEEE Sensors Journal 16(1):203-209, 2016, doi 10.1109/JSEN.2015.2478655.
 Deviations: no heat flows across the border, beyond which the published program takes black. Where the details are negatively correlated
 the principal component has mixed signs, and weights made from it extrapolate (the published images of the pairs manCar and walkingnight
-have weights of -0.9 and 1.9, -1.3 and 2.3); its magnitudes are taken instead.
+fit weights of -0.9 and 1.9, -0.6 and 1.5); its magnitudes are taken instead.
 """
 
 import cv2
@@ -58,7 +58,7 @@ def fuse_adf(a: Image, b: Image, *, steps: int = STEPS, steepness: float = STEEP
         a: one source, float32 `(H, W)` in [0, 1].
         b: the other source, of the same size.
         steps: of the diffusion.
-        steepness: step between neighbours that hardly lets any heat through, range of an image.
+        steepness: step between neighbours that lets exp(-1) of the heat through, range of an image; above 0.
 
     Returns:
         float32 `(H, W)`; detail on a brighter or darker base may leave [0, 1].

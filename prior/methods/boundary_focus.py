@@ -6,7 +6,7 @@ pass from one source to the other by the distances to both; and where the source
 Reference: Y. Zhang, X. Bai, T. Wang, "Boundary finding based multi-focus image fusion through multi-scale morphological
 focus-measure", Information Fusion 35:81-101, 2017, doi 10.1016/j.inffus.2016.09.006; constants from the authors' program.
 Reconstructed: the windows decide, without thinned boundary lines and watersheds between regions shrunk by 20 px, which lose what is
-narrower than 40 px (a fence in front of the scene) and score lower; the mean of sources that agree is not of the paper.
+narrower than 40 px (a fence in front of the scene); the mean of sources that agree is not of the paper.
 """
 
 import cv2
@@ -14,7 +14,7 @@ import numpy as np
 
 from prior.arrays import Image
 from prior.registry import method
-from prior.steps.focus import Mask, fill_small_holes, remove_small_regions
+from prior.steps.focus import Mask, remove_specks
 
 RADII = (3, 5, 7, 9, 11)  # px, of the discs; each gradient counts by one over its radius
 WINDOW = (7, 7)  # px, over which sharpness is summed
@@ -37,7 +37,7 @@ def _measure_focus(image: Image) -> Image:
 def _find_region(a: Image, b: Image, smallest: float) -> Mask:
     """Where `a` is in focus rather than `b`."""
     advantage = cv2.boxFilter(_measure_focus(a) - _measure_focus(b), -1, WINDOW, borderType=cv2.BORDER_REFLECT)
-    return fill_small_holes(remove_small_regions(advantage > 0, smallest * a.size), smallest * a.size)
+    return remove_specks(advantage > 0, smallest * a.size)
 
 
 def _soften(region: Mask) -> Image:

@@ -1,14 +1,14 @@
 """Coupled convolutional sparse coding: two sources coded jointly, each the side information of the other; unique codes compete.
 
-The prior prices codes and how far those of the two sources are apart, so that a structure which both show gets one common code, and
-what remains is unique to a source. Common codes stay; around each pixel the unique ones stay of the source that has more of them.
+There is a price on codes and on how far those of the two sources are apart, so that a structure which both show gets one common code,
+and what remains is unique to a source. Common codes stay; around each pixel the unique ones stay of the source that has more of them.
 
 Reference: I. Marivani, E. Tsiligianni, B. Cornelis, N. Deligiannis, "Designing CNNs for multimodal image restoration and fusion via
 unfolding the method of multipliers", IEEE Trans. Circuits and Systems for Video Technology, 2022, doi 10.1109/TCSVT.2022.3163649.
-Reconstructed: only the abstract was at hand. The model is the one that the paper unfolds to a network, here untrained: learned filters
-(prior/weights/learn_filters.py) and the method of multipliers itself. The codes of neither source are given; both are found at once,
-as in the second of the two formulations that Marivani's thesis tells of. Not from there: all constants, the rule of choice, that detail
-which no code holds follows the choice, and that bases are weighed by their energy and the activity of the codes far around.
+Reconstructed: only the abstract was at hand, which tells of coupled codes and of the method of multipliers, unfolded to a network. Here
+nothing is unfolded, and only the filters are learned (prior/weights/learn_filters.py). Chosen here: the joint model, in which the codes of
+neither source are given and both are found at once, all constants, the rule of choice, that detail which no code holds follows the
+choice, and that bases are weighed by their energy and the activity of the codes far around.
 """
 
 import cv2
@@ -44,7 +44,7 @@ def _mix(a: Image, b: Image, weight: Image) -> Image:
     family="convolutional sparse coding",
     reference="Marivani, Tsiligianni, Cornelis, Deligiannis 2022, doi 10.1109/TCSVT.2022.3163649",
     cost="medium",
-    reconstructed="constants, rules for codes and bases; untrained",
+    reconstructed="the joint model, constants, rules; untrained",
 )
 def fuse_coupled_csc(a: Image, b: Image, *, sparsity: float = SPARSITY, coupling: float = COUPLING, iterations: int = ITERATIONS) -> Image:
     """Common codes and the unique ones of the more active source, on bases weighed by their energy and the activity around.

@@ -17,7 +17,7 @@ from numba import njit
 from prior.arrays import Image
 from prior.registry import method
 from prior.steps.dense_sift import NUMBERS, gather_cells, measure_activity, write_descriptor
-from prior.steps.focus import Mask, fill_small_holes, remove_small_regions
+from prior.steps.focus import Mask, remove_specks
 
 BLOCK = 8  # px, side of the windows that vote
 SMALLEST = 3600  # px, area of a region that counts
@@ -30,7 +30,7 @@ def _find_sure(advantage: Image, block: int, smallest: int) -> Mask:
     """Where every window over a pixel says that a source is the sharper one, in large regions without small holes."""
     votes = cv2.boxFilter(advantage, cv2.CV_64F, (block, block), anchor=(0, 0), borderType=cv2.BORDER_REFLECT) > 0
     agreed = cv2.erode(votes.astype(np.uint8), np.ones((block, block), np.uint8), anchor=(block - 1, block - 1)) > 0
-    return fill_small_holes(remove_small_regions(agreed, smallest), smallest)
+    return remove_specks(agreed, smallest)
 
 
 def _measure_frequency(image: Image) -> Image:
@@ -67,8 +67,11 @@ def _find_match(descriptor, rows, i, j, height):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _match(decision, unsure, cells_a, cells_b, frequency_a, frequency_b):  # type: ignore[no-untyped-def]
-    """Set unsure pixels to 1 or 0 where a pixel of either source is sharper than its match in the other one, or both are less sharp."""
+def _match(decision, unsure, reached, cells_a, cells_b, frequency_a, frequency_b):  # type: ignore[no-untyped-def]
+    """Set unsure pixels to 1 or 0 where a pixel of either source is sharper than its match in the other one, or both are less sharp.
+
+    Descriptors are written for the pixels that are `reached`: those that the search of an unsure one may come to.
+    """
     height, width = unsure.shape
     number = 2 * REACH + 1
     rows_a, rows_b = np.empty((number, width, NUMBERS), np.float32), np.empty((number, width, NUMBERS), np.float32)
@@ -76,8 +79,9 @@ def _match(decision, unsure, cells_a, cells_b, frequency_a, frequency_b):  # typ
     for i in range(height):
         while filled < min(i + REACH + 1, height):
             for j in range(width):
-                write_descriptor(cells_a, filled, j, rows_a[filled % number, j])
-                write_descriptor(cells_b, filled, j, rows_b[filled % number, j])
+                if reached[filled, j]:
+                    write_descriptor(cells_a, filled, j, rows_a[filled % number, j])
+                    write_descriptor(cells_b, filled, j, rows_b[filled % number, j])
             filled += 1
         for j in range(width):
             if unsure[i, j]:
@@ -99,7 +103,9 @@ def _decide(a: Image, b: Image, block: int, smallest: int) -> Image:
     advantage[np.abs(advantage) < TIE * (activity_a + activity_b)] = 0
     sure_a, sure_b = _find_sure(advantage, block, smallest), _find_sure(-advantage, block, smallest)
     decision = OPEN * (np.float32(1) + sure_a - sure_b)
-    _match(decision, decision == OPEN, cells_a, cells_b, _measure_frequency(a), _measure_frequency(b))
+    unsure = decision == OPEN
+    reached = cv2.dilate(unsure.astype(np.uint8), np.ones((2 * REACH + 1, 2 * REACH + 1), np.uint8)) > 0
+    _match(decision, unsure, reached, cells_a, cells_b, _measure_frequency(a), _measure_frequency(b))
     return decision
 
 

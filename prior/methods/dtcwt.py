@@ -5,7 +5,7 @@ neighbouring choices agree more, and fewer edges are put together of both source
 
 Reference: J. J. Lewis, R. J. O'Callaghan, S. G. Nikolov, D. R. Bull, N. Canagarajah, "Pixel- and region-based image fusion with complex
 wavelets", Information Fusion 8(2):119-130, 2007, doi 10.1016/j.inffus.2005.09.006: the pixel-based one. Reconstructed: the text was not at
-hand; filters and number of scales are the usual ones.
+hand; filters are the usual ones, six scales are chosen here.
 Deviations: small images have fewer scales.
 """
 

@@ -8,7 +8,7 @@ International Conference on Information Fusion, 2017, doi 10.23919/ICIF.2017.800
 partial differential equations for noise removal", IEEE Trans. Image Processing 9(10):1723-1730, 2000, doi 10.1109/83.869184.
 Deviations: borders are mirrored, where the published program takes one-sided differences, and nothing is rounded to 8 bits between the
 steps. Where the details are negatively correlated the principal component has mixed signs, and weights made from it extrapolate (in
-the published image of the pair walking2 they are -0.9 and 1.9); its magnitudes are taken instead.
+the published image of the pair walking2 they are about -2.0 and 2.9); its magnitudes are taken instead.
 """
 
 import cv2
@@ -56,7 +56,7 @@ def fuse_fpde(a: Image, b: Image, *, steps: int = STEPS, curvature: float = CURV
         a: one source, float32 `(H, W)` in [0, 1].
         b: the other source, of the same size.
         steps: of the diffusion.
-        curvature: second derivative that halves the diffusion, range of an image per squared pixel.
+        curvature: second derivative that halves the diffusion, range of an image per squared pixel; above 0.
 
     Returns:
         float32 `(H, W)`; detail on a brighter or darker base may leave [0, 1].

@@ -13,7 +13,7 @@ import numpy as np
 
 from prior.arrays import Image
 from prior.registry import method
-from prior.steps.focus import Mask, fill_small_holes, remove_small_regions
+from prior.steps.focus import Mask, remove_specks
 from prior.steps.guided import Map, filter_guided
 
 WINDOW = (7, 7)  # px, of the mean
@@ -28,8 +28,7 @@ def _measure_focus(image: Image) -> Map:
 
 def _find_region(a: Image, b: Image, smallest: float) -> Mask:
     """Where `a` is in focus rather than `b`."""
-    area = smallest * a.size
-    return fill_small_holes(remove_small_regions(_measure_focus(a) > _measure_focus(b), area), area)
+    return remove_specks(_measure_focus(a) > _measure_focus(b), smallest * a.size)
 
 
 @method(

@@ -6,8 +6,8 @@ a few lines, such as the rim of a hot body, and follow it everywhere else: no ha
 
 Reference: W. Wang, Q. Cao, L. Deng, G. Vivone, IEEE TPAMI 2026, doi 10.1109/tpami.2026.3655694: general image fusion by gradient
 transfer and an unfolded rule of fusion, as a deep equilibrium.
-Reconstructed: everything. Of the paper no more than the abstract was at hand; this is the model that its learned steps unfold, untrained,
-with local deviation as the rule, local energy as the choice of gradients, and alternating directions (ADMM) as the steps.
+Reconstructed: everything. Of the paper no more than the abstract was at hand; this is a model of that idea, chosen here and untrained, with
+local deviation as the rule, local energy as the choice of gradients, and alternating directions (ADMM) as the steps.
 Deviations: no learned proximal step. Bounds take its place: a pixel goes at most a quarter beyond the darker and the brighter source,
 so that the empty surroundings of a medical image stay black; they are kept once, at the end.
 """
@@ -96,7 +96,7 @@ def fuse_gradient_transfer(a: Image, b: Image, *, strength: float = STRENGTH, to
     Args:
         a: one source, float32 `(H, W)` in [0, 1].
         b: the other source, of the same size.
-        strength: of the gradients against the mean, grey range.
+        strength: of the gradients against the mean, grey range; above 0.
         tolerance: relative change of the image that ends the steps.
         room: how far a pixel may go beyond the darker and the brighter source, as a part of it.
 

@@ -7,9 +7,10 @@ counts. Of the cartoons the one with more edges around counts more.
 Reference: G. Qi, G. Hu, N. Mazur, H. Liang, M. Haner, "A novel multi-modality image simultaneous denoising and fusion method based on
 sparse representation", Computers 10(10):129, 2021, doi 10.3390/computers10100129; the shrinkage: Dong, Shi, Ma, Li 2015
 (prior/steps/groups.py).
-Reconstructed: only the abstract was at hand, so both rules of fusion and the strength of the cartoon are ours; and the six or more
-passes of the shrinkage are two here, each with its own matching.
-Deviation: F(A, A) is A without its noise. Sources below 6 px are averaged.
+Reconstructed: only the abstract was at hand, so both rules of fusion and the strength of the cartoon are ours. The shrinkage has two
+passes, each with its own matching, where the program of its authors has six or more; so few want constants of their own: a tenth of what
+was taken away comes back, there 0.21 to 0.32, and the noise left counts by 0.85, there by 0.62 to 0.67.
+Deviations: F(A, A) is A without its noise. Sources below 6 px are averaged.
 """
 
 import math
@@ -72,7 +73,7 @@ def _find_noise(image: Image) -> float:
     reference="Qi, Hu, Mazur, Liang, Haner 2021, doi 10.3390/computers10100129",
     idempotent=False,
     cost="heavy",
-    reconstructed="the rules of fusion; two passes",
+    reconstructed="the rules of fusion, the cartoon's strength; two passes and both their constants",
 )
 def fuse_gsm_denoising(a: Image, b: Image, *, strength: float = STRENGTH) -> Image:
     """Cartoons by their edges, textures by shrunk groups of patches.

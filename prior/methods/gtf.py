@@ -79,7 +79,7 @@ def _apply(scaled, scale, stiffness, values, out):  # type: ignore[no-untyped-de
             if j > 0:
                 flow += stiffness[i, j - 1] * (centre - scaled[i, j - 1])
             out[i, j] = values[i, j] + scale[i, j] * flow
-            line += values[i, j] * out[i, j]
+            line += np.float64(values[i, j]) * out[i, j]
         product += line
     return product
 
@@ -99,7 +99,10 @@ def _descend(values, wanted, scale, stiffness, gain, most_steps):  # type: ignor
     goal = size / (gain * gain)
     steps = 0
     while size > goal and steps < most_steps:
-        step = np.float32(size / _apply(scaled, scale, stiffness, direction, product))
+        curvature = _apply(scaled, scale, stiffness, direction, product)
+        if not curvature > 0:
+            break
+        step = np.float32(size / curvature)
         previous, size = size, 0.0
         for i in range(height):
             line = 0.0
@@ -107,7 +110,7 @@ def _descend(values, wanted, scale, stiffness, gain, most_steps):  # type: ignor
                 values[i, j] += step * direction[i, j]
                 left = residual[i, j] - step * product[i, j]
                 residual[i, j] = left
-                line += left * left
+                line += np.float64(left) * left
             size += line
         turn = np.float32(size / previous)
         for i in range(height):

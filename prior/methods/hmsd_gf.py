@@ -27,14 +27,16 @@ RADIUS, WIDENING = 2, 2  # px, of the finest scale; factor from one to the next
 SIGMA = 2.0  # px, of the Gaussian that the finest scale's box means stand for
 EPS, NARROWING = 0.1, 2.0  # range, squared in the guided filter; divisor from one scale to the next
 FINEST_SIGMA = 1.0  # px, smoothing of the finest edges' weights
-SLOPE, OFFSET, FLATTEST, STEEPEST = 2500.0, -1900.0, 100.0, 2000.0  # lambda as a function of the ratio of saliencies
+FLATTEST, STEEPEST = 100.0, 2000.0  # lambda where the ratio of saliencies is below or above these:
+LOW, HIGH = 0.8, 1.6
+SLOPE, OFFSET = 2500.0, -1900.0  # lambda in between, as a function of the ratio: up to 2100, as in the program
 GAIN = 1.0
 BLOCK = 40  # px
 CYCLES = 32  # per degree of vision at one cycle per pixel
 NO_SALIENCY = 1e-12
 
 
-def _blur(image: Image, radius: int) -> Image:
+def _average_twice(image: Image, radius: int) -> Image:
     """The box mean of the box mean: a guided filter to which everything is flat."""
     return average(average(image.astype(np.float64), radius), radius).astype(np.float32)
 
@@ -48,7 +50,7 @@ def _choose_filters(scales: int) -> list[tuple[Filter, Filter]]:
     """Per scale, fine to coarse, the box mean and the guided filter."""
     return [
         (
-            functools.partial(_blur, radius=RADIUS * WIDENING**scale),
+            functools.partial(_average_twice, radius=RADIUS * WIDENING**scale),
             functools.partial(_spare_edges, radius=RADIUS * WIDENING**scale, eps=(EPS / NARROWING**scale) ** 2),
         )
         for scale in range(scales)
@@ -60,6 +62,7 @@ def _find_sensitivity(shape: tuple[int, int]) -> NDArray[np.float32]:
     """Mannos and Sakrison's contrast sensitivity at the frequencies of a block."""
     turns = 0.114 * CYCLES * np.hypot(fft.fftfreq(shape[0])[:, None], fft.fftfreq(shape[1]))
     sensitivity: NDArray[np.float32] = (2.6 * (0.0192 + turns) * np.exp(-(turns**1.1))).astype(np.float32)
+    sensitivity.setflags(write=False)  # the cache hands out the same array again
     return sensitivity
 
 
@@ -76,13 +79,15 @@ def _measure_saliency(image: Image) -> float:
     blocks = [np.s_[i : i + BLOCK, j : j + BLOCK] for i in range(0, inside.shape[0], BLOCK) for j in range(0, inside.shape[1], BLOCK)]
     weights = np.array([gradient[block].sum() for block in blocks], np.float64)
     energies = np.array([_measure_block(inside[block]) for block in blocks])
-    return float(weights @ energies / max(weights.sum(), NO_SALIENCY))
+    return float((weights * energies).sum() / max(weights.sum(), NO_SALIENCY))
 
 
 def _choose_steepness(infrared: Image, visible: Image) -> float:
     """The more conspicuous the infrared image, the sooner its edges take over."""
     ratio = _measure_saliency(infrared) / max(_measure_saliency(visible), NO_SALIENCY)
-    return float(np.clip(SLOPE * ratio + OFFSET, FLATTEST, STEEPEST))
+    if ratio < LOW:
+        return FLATTEST
+    return STEEPEST if ratio > HIGH else SLOPE * ratio + OFFSET
 
 
 @method(

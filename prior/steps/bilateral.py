@@ -1,7 +1,7 @@
 """The bilateral filter: a mean over near pixels in which those of another brightness hardly count, so that edges stay.
 
-In the cross (or joint) bilateral filter another image, the guide, says what is alike. Both go over every pixel of the square
-window, so their time grows with its area: a 640x480 image takes 0.03 s for a radius of 5 px, 0.5 s for one of 24 px.
+In the cross (or joint) bilateral filter, the one here, another image, the guide, says what is alike; an image that is its own guide makes
+it the plain one. It goes over every pixel of the square window, so its time grows with the area.
 
 References: C. Tomasi, R. Manduchi, "Bilateral filtering for gray and color images", ICCV 1998, doi 10.1109/ICCV.1998.710815; cross:
 G. Petschnigg et al., "Digital photography with flash and no-flash image pairs", ACM Trans. Graphics 23(3):664-672, 2004,
@@ -24,21 +24,6 @@ SERIES = tuple(SINGLE(c) for c in (-1 / 120, 1 / 24, -1 / 6, 1 / 2, -1, 1))  # o
 FLATTEST = 1e-6  # a range sigma of 0 would divide by zero
 
 
-def filter_bilateral(image: Image, radius: int, sigma_space: float, sigma_range: float) -> Image:
-    """An image smoothed except across its own edges.
-
-    Args:
-        image: float32 `(H, W)`, of any range.
-        radius: of the square window, px; its side is twice that and one.
-        sigma_space: of the Gaussian over distances, px.
-        sigma_range: of the Gaussian over differences of brightness, in units of the image.
-
-    Returns:
-        float32 `(H, W)`, within the range of the image; borders are mirrored.
-    """
-    return filter_cross_bilateral(image, image, radius, sigma_space, sigma_range)
-
-
 def filter_cross_bilateral(image: Image, guide: Image, radius: int, sigma_space: float, sigma_range: float) -> Image:
     """An image smoothed except across the edges of its guide.
 
@@ -46,8 +31,8 @@ def filter_cross_bilateral(image: Image, guide: Image, radius: int, sigma_space:
         image: float32 `(H, W)`, of any range.
         guide: of the same shape; where it differs by much, pixels do not mix.
         radius: of the square window, px; its side is twice that and one.
-        sigma_space: of the Gaussian over distances, px.
-        sigma_range: of the Gaussian over differences of the guide, in its units.
+        sigma_space: of the Gaussian over distances, px; above 0.
+        sigma_range: of the Gaussian over differences of the guide, in its units; at 0 only equals mix.
 
     Returns:
         float32 `(H, W)`, within the range of the image; borders are mirrored.
@@ -65,7 +50,9 @@ def _mirror(image: Image, radius: int) -> Image:
 def _weigh_distances(radius: int, sigma: float) -> NDArray[np.float32]:
     offsets = np.arange(-radius, radius + 1)
     gauss = np.exp(-(offsets**2) / (2 * sigma**2))
-    return np.outer(gauss, gauss).astype(np.float32)
+    kernel = np.outer(gauss, gauss).astype(np.float32)
+    kernel.setflags(write=False)  # the cache hands out the same array again
+    return kernel
 
 
 # One offset of the window is added to a whole row at a time: such a loop is one over neighbours, which the compiler takes several at once.

@@ -1,6 +1,6 @@
 """Convolutional sparse coding: an image as a sum of few small filters, each put where it fits and times its code there.
 
-Minimised is 1/2 sum_n |s_n - sum_m d_m * x_nm|^2 + prior(x) over the codes x of one or more images n, by the alternating direction
+Minimised is 1/2 sum_n |s_n - sum_m d_m * x_nm|^2 + price(x) over the codes x of one or more images n, by the alternating direction
 method of multipliers. The quadratic step is exact in the frequency domain, where by Sherman and Morrison's formula it is one division:
 x = q + D^T (s - D q) / (rho + sum_m |d_m|^2). D and D^T themselves, with filters of a few pixels, are products of small matrices.
 
@@ -27,16 +27,16 @@ Filters = NDArray[np.float32]  # (M, side, side)
 Stack = NDArray[np.float32]  # (N, H, W)
 Codes = NDArray[np.float32]  # (N, M, H', W'), as large as the image and its mirrored rim
 Shrink = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""The proximal operator of a prior on the codes, of step 1/rho: values `(N, ...)` to sparse ones. It never writes to them."""
+"""The proximal operator of a price on the codes, of step 1/rho: values `(N, ...)` to sparse ones. It never writes to them."""
 
 
 def find_codes(images: Stack, filters: Filters, shrink: Shrink, *, penalty: float, iterations: int) -> Codes:
-    """The codes of images: of one alone, or of several that a prior joins.
+    """The codes of images: of one alone, or of several that a price joins.
 
     Args:
         images: float32 `(N, H, W)`, of mean about 0: filters hold no flat part.
         filters: float32 `(M, side, side)`, of Euclidean norm 1; at most 16 px high and wide.
-        shrink: the proximal operator of the prior, made for this penalty.
+        shrink: the proximal operator of the price on codes, made for this penalty.
         penalty: on codes that differ from their sparse copies (rho); steers how fast, not where to.
         iterations: of the method of multipliers.
 

@@ -94,10 +94,10 @@ def _filter(image: Image, along_rows: Image, along_columns: Image) -> Image:
     return cv2.sepFilter2D(image, cv2.CV_32F, along_rows, along_columns, borderType=cv2.BORDER_REFLECT).astype(np.float32, copy=False)
 
 
-def _halve(samples: Image, taps: Taps) -> Image:
+def _halve(lines: Image, taps: Taps) -> Image:
     """Every row filtered by both trees, each with half as many samples; where the row ends, the mirrored trees change places."""
-    mirrored, count = _mirror(samples), samples.shape[1] // 4
-    halved = np.zeros((samples.shape[0], 2 * count), np.float32)
+    mirrored, count = _mirror(lines), lines.shape[1] // 4
+    halved = np.zeros((lines.shape[0], 2 * count), np.float32)
     for position, tap in taps.items():
         for tree, place in ((0, position), (1, 1 - position)):
             start = REACH + 2 * place + tree
@@ -105,10 +105,10 @@ def _halve(samples: Image, taps: Taps) -> Image:
     return halved
 
 
-def _double(samples: Image, taps: Taps) -> Image:
+def _double(lines: Image, taps: Taps) -> Image:
     """What `_halve` with these taps kept, with twice as many samples; what it left out is zero."""
-    mirrored, count = _mirror(samples), samples.shape[1] // 2
-    doubled = np.zeros((samples.shape[0], 4 * count), np.float32)
+    mirrored, count = _mirror(lines), lines.shape[1] // 2
+    doubled = np.zeros((lines.shape[0], 4 * count), np.float32)
     for position, tap in taps.items():
         for tree, place in ((0, position), (1, 1 - position)):
             start = REACH + 2 * ((place % 2 - place) // 2) + tree
@@ -116,8 +116,8 @@ def _double(samples: Image, taps: Taps) -> Image:
     return doubled
 
 
-def _mirror(samples: Image) -> Image:
-    return cv2.copyMakeBorder(samples, 0, 0, REACH, REACH, cv2.BORDER_REFLECT).astype(np.float32, copy=False)
+def _mirror(lines: Image) -> Image:
+    return cv2.copyMakeBorder(lines, 0, 0, REACH, REACH, cv2.BORDER_REFLECT).astype(np.float32, copy=False)
 
 
 def _pair_trees(bands: Sequence[Image]) -> Stack:

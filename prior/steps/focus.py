@@ -21,3 +21,8 @@ def remove_small_regions(mask: Mask, smallest: float) -> Mask:
 def fill_small_holes(mask: Mask, smallest: float) -> Mask:
     """The mask with its holes of fewer than `smallest` pixels filled."""
     return ~remove_small_regions(~mask, smallest)
+
+
+def remove_specks(mask: Mask, smallest: float) -> Mask:
+    """The mask without its regions of fewer than `smallest` pixels, and with the holes that are as small then filled."""
+    return fill_small_holes(remove_small_regions(mask, smallest), smallest)

@@ -5,7 +5,9 @@ is spread evenly while structure is gathered in few; a component is kept the mor
 
 Reference: W. Dong, G. Shi, Y. Ma, X. Li, "Image restoration via simultaneous sparse coding: where structured sparsity meets Gaussian
 scale mixture", International J. Computer Vision 114:217-232, 2015, doi 10.1007/s11263-015-0808-y; constants from the authors' program.
-Deviation: patches have 6 px at every noise level.
+Deviations: patches have 6 px at every noise level and references lie 5 px apart, not at most 4; the difference at which a patch counts 1/e
+does not fall below 80 squared grey levels, while the program's bound goes from 60 to 95 with the noise; and a component's scale is not
+compared with a scale of zero where its equation has a root.
 """
 
 import math
@@ -17,6 +19,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from prior.arrays import Image
+from prior.steps.patches import place_patches
 
 SIDE = 6  # px, of a patch
 STEP = 5  # px, between reference patches
@@ -66,9 +69,9 @@ def find_groups(guide: Image, noise: float) -> Groups:
     Returns:
         The groups; their references cover the image.
     """
-    rows, columns = (_place(length) for length in guide.shape)
-    candidates = (min(REACH, guide.shape[0] - SIDE) + 1) * (min(REACH, guide.shape[1] - SIDE) + 1)  # at a corner
-    number = min(NUMBERS[_rank(noise)], candidates)
+    rows, columns = place_patches((guide.shape[0], guide.shape[1]), SIDE, STEP)
+    available = (min(REACH, guide.shape[0] - SIDE) + 1) * (min(REACH, guide.shape[1] - SIDE) + 1)  # at a corner
+    number = min(NUMBERS[_rank(noise)], available)
     at_rows, at_columns, distances = _match(np.ascontiguousarray(guide), rows, columns, number)
     weights = np.exp(-distances / max(FALL, FALL_BY_NOISE * noise))
     weights[:, 0] = weights[:, min(1, number - 1)]  # a patch is no nearer to its group for being its own
@@ -97,11 +100,6 @@ def shrink_groups(a: Image, b: Image, groups: Groups, noise: tuple[float, float]
 
 def _rank(noise: float) -> int:
     return int(np.searchsorted(LEVELS, noise))
-
-
-def _place(length: int) -> NDArray[np.int64]:
-    """The first pixels of reference patches along an axis: a step apart, the last one at the border."""
-    return np.unique(np.append(np.arange(0, length - SIDE, STEP), length - SIDE))
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})

@@ -16,6 +16,26 @@ Patches = NDArray[np.float32]
 Starts = NDArray[np.int64]
 
 
+def place_patches(shape: tuple[int, int], side: int, stride: int) -> tuple[Starts, Starts]:
+    """Where the patches of an image start.
+
+    Args:
+        shape: of the image, `(H, W)`, px.
+        side: of a patch, px.
+        stride: from one patch to the next, px.
+
+    Returns:
+        The first row and the first column of the patches, each in increasing order.
+
+    Raises:
+        InputError: the image is smaller than a patch, or the stride is not between 1 and the side.
+    """
+    if not 1 <= stride <= side <= min(shape):
+        raise InputError(f"patches need 1 <= stride <= side <= the image's shorter side, and {stride}, {side}, {min(shape)} px came")
+    rows, columns = (np.unique(np.append(np.arange(0, length - side + 1, stride), length - side)) for length in shape)
+    return rows, columns
+
+
 def cut_patches(image: Image, side: int, stride: int) -> Patches:
     """The patches of an image, left to right, then top to bottom.
 
@@ -30,7 +50,7 @@ def cut_patches(image: Image, side: int, stride: int) -> Patches:
     Raises:
         InputError: the image is smaller than a patch, or the stride is not between 1 and the side.
     """
-    rows, columns = _place((image.shape[0], image.shape[1]), side, stride)
+    rows, columns = place_patches((image.shape[0], image.shape[1]), side, stride)
     windows = np.lib.stride_tricks.sliding_window_view(image, (side, side))
     return windows[np.ix_(rows, columns)].reshape(-1, side * side)
 
@@ -50,7 +70,7 @@ def paste_patches(patches: Patches, shape: tuple[int, int], stride: int) -> Imag
         InputError: an image of this shape has another number of patches.
     """
     side = round(patches.shape[1] ** 0.5)
-    rows, columns = _place(shape, side, stride)
+    rows, columns = place_patches(shape, side, stride)
     if len(patches) != len(rows) * len(columns):
         raise InputError(
             f"an image of {shape} px has {len(rows) * len(columns)} patches of {side} px, {stride} px apart, and {len(patches)} came;"
@@ -60,14 +80,6 @@ def paste_patches(patches: Patches, shape: tuple[int, int], stride: int) -> Imag
     covered = np.outer(_count_cover(rows, side, shape[0]), _count_cover(columns, side, shape[1]))
     image: Image = (sums / covered).astype(np.float32)
     return image
-
-
-def _place(shape: tuple[int, int], side: int, stride: int) -> tuple[Starts, Starts]:
-    """The first row and the first column of every patch."""
-    if not 1 <= stride <= side <= min(shape):
-        raise InputError(f"patches need 1 <= stride <= side <= the image's shorter side, and {stride}, {side}, {min(shape)} px came")
-    rows, columns = (np.unique(np.append(np.arange(0, length - side + 1, stride), length - side)) for length in shape)
-    return rows, columns
 
 
 def _count_cover(starts: Starts, side: int, length: int) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ def filter_bilateral_grid(image: Image, sigma_space: float, sigma_range: float) 
 
     Args:
         image: float32 `(H, W)`, of any range.
-        sigma_space: of the Gaussian over distances and the size of a cell, px.
+        sigma_space: of the Gaussian over distances and the size of a cell, px; above 0.
         sigma_range: of the Gaussian over differences of brightness and the height of a cell, in units of the image; above 0.
 
     Returns:
@@ -127,7 +127,7 @@ def fuse_hybrid(infrared: Hybrid, visible: Hybrid, steepness: float, base_sigma:
     Args:
         infrared: the source whose conspicuous objects are wanted.
         visible: the source that everything else is taken from; as many scales.
-        steepness: how soon a stronger infrared edge takes over (lambda of the paper).
+        steepness: how soon a stronger infrared edge takes over (lambda of the paper); above 0.
         base_sigma: smoothing of the base's weights, px.
         finest_sigma: smoothing of the weights of the finest scale's edges, px.
 

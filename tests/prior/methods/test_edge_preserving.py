@@ -151,7 +151,8 @@ def test_hmsd_gf_follows_the_ratio_of_saliencies() -> None:
     assert hmsd_gf._choose_steepness(A, A) == pytest.approx(600)
     assert hmsd_gf._choose_steepness(A, fill(0.5)) == 2000
     assert hmsd_gf._choose_steepness(fill(0.5), B) == 100
-    assert hmsd_gf._choose_steepness(0.9 * A, A) == pytest.approx(2500 * 0.9 - 1900)
+    for ratio, expected in ((0.79, 100), (0.9, 350), (1.58, 2050), (1.61, 2000)):  # just below 1.6 it is steeper than above
+        assert hmsd_gf._choose_steepness(np.float32(ratio) * A, A) == pytest.approx(expected, rel=1e-4)
 
 
 def test_perceptual_saliency_is_energy_under_the_contrast_sensitivity_weighted_by_gradients() -> None:

@@ -1,5 +1,6 @@
 """The methods that decide which source is in focus or well exposed compute what their descriptions say."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -52,6 +53,20 @@ def test_takes_no_speck_from_the_other_source(fuse: Fuse, scene: Image) -> None:
     np.testing.assert_allclose(fuse(sharp, blurred), sharp, atol=0.02)
 
 
+@pytest.mark.parametrize("fuse", [fuse_boundary_focus, fuse_gfdf])
+def test_a_speck_counts_where_the_smallest_region_is_smaller(fuse: Callable[..., Image], scene: Image) -> None:
+    blurred = cv2.GaussianBlur(scene, (0, 0), 3)
+    speck = np.zeros(scene.shape, np.bool_)
+    speck[66:82, 84:100] = True
+    a, b = np.where(speck, blurred, scene), np.where(speck, scene, blurred)
+    inside = np.s_[70:78, 88:96]
+
+    def measure_error(fused: Image) -> float:
+        return float(np.abs(fused - scene)[inside].mean())
+
+    assert measure_error(fuse(a, b, smallest=0.001)) < 0.5 * measure_error(fuse(a, b, smallest=0.1))
+
+
 @FOCUS
 def test_never_leaves_the_range_of_the_sources(fuse: Fuse) -> None:
     a, b = np.random.default_rng(0).random((2, 60, 50), np.float32)
@@ -91,6 +106,19 @@ def test_dsift_compares_each_pixel_with_its_match(scene: Image) -> None:
     decision = dsift._decide(a, b, 8, 3600)  # no region of so small an image counts: everything is matched
     assert {0, 1} <= set(np.unique(expected))
     assert (decision == expected).mean() > 0.995  # equal distances may be rounded apart
+
+
+def test_dsift_needs_no_descriptor_that_no_unsure_pixel_reaches(scene: Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = split_focus(scene)
+    sparing, match, shares = dsift._decide(a, b, 8, 400), dsift._match, []
+
+    def match_with_all(decision: Image, unsure: NDArray[np.bool_], reached: NDArray[np.bool_], *rest: NDArray[np.float32]) -> None:
+        shares.append(reached.mean())
+        match(decision, unsure, np.ones_like(reached), *rest)
+
+    monkeypatch.setattr(dsift, "_match", match_with_all)
+    np.testing.assert_array_equal(dsift._decide(a, b, 8, 400), sparing)
+    assert 0.02 < shares[0] < 0.6
 
 
 def test_dsift_leaves_open_what_no_source_wins() -> None:

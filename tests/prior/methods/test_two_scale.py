@@ -161,8 +161,8 @@ def test_cbf_takes_the_edges_that_only_one_source_has() -> None:
 
 @pytest.mark.parametrize(("fuse", "folder"), [(fuse_adf, "ADF"), (fuse_fpde, "FPDE"), (fuse_cbf, "CBF")], ids=["adf", "fpde", "cbf"])
 def test_is_what_was_published(fuse: Fuse, folder: str, shared: Path) -> None:
-    data = shared / "data" / "vifb"
+    vifb = shared / "data" / "vifb"
     for pair in ("fight", "kettle"):
-        a, b, published = (read(data / side / f"{pair}.jpg") for side in ("ir", "vis", f"fused/{folder}"))
+        a, b, published = (read(vifb / side / f"{pair}.jpg") for side in ("ir", "vis", f"fused/{folder}"))
         inside = np.s_[RIM:-RIM, RIM:-RIM]
         assert np.corrcoef(fuse(a, b)[inside].ravel(), published[inside].ravel())[0, 1] > 0.99

@@ -124,6 +124,13 @@ def test_gtf_of_no_weight_is_a() -> None:
     np.testing.assert_allclose(fuse_gtf(a, b, weight=0), a, atol=1e-6)
 
 
+@pytest.mark.parametrize("size", [1e-22, 1e-30])
+def test_gtf_survives_sources_whose_difference_vanishes_when_it_is_squared(size: float) -> None:
+    nothing, hardly = np.zeros((30, 30), np.float32), (size * draw((30, 30), 0)).astype(np.float32)
+    for fused in (fuse_gtf(nothing, hardly), fuse_gtf(hardly, nothing)):
+        assert np.isfinite(fused).all() and np.abs(fused).max() < 2 * size
+
+
 def test_floor_is_never_zero() -> None:
     mostly_nothing = np.zeros((30, 30), np.float32)
     assert _find_floor(mostly_nothing, 0.01, 0) > 0
@@ -220,6 +227,7 @@ def test_gradient_transfer_makes_no_halo() -> None:
     a[24:40, 24:40] = 0.9
     fused = fuse_gradient_transfer(a, b)
     drift = fused - b
+    assert drift[28:36, 28:36].mean() > 0.2  # the square is there
     assert np.ptp(drift[:18, :18]) < 0.01  # far and near from the square, the surroundings are shifted alike
 
 

@@ -1,11 +1,11 @@
-"""The bilateral filters are those of their equations, window by window."""
+"""The bilateral filter is the one of its equation, window by window."""
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from prior.arrays import Image
-from prior.steps.bilateral import filter_bilateral, filter_cross_bilateral
+from prior.steps.bilateral import filter_cross_bilateral
 
 SHAPE = (23, 31)
 
@@ -39,11 +39,6 @@ def test_is_the_filter_of_its_equation(radius: int, sigma_space: float, sigma_ra
     np.testing.assert_allclose(filtered, expected, atol=5e-6)
 
 
-def test_the_plain_filter_is_its_own_guide() -> None:
-    image = draw(2)
-    np.testing.assert_array_equal(filter_bilateral(image, 4, 2, 0.1), filter_cross_bilateral(image, image, 4, 2, 0.1))
-
-
 def test_takes_the_edges_of_the_guide_and_no_others() -> None:
     step = np.repeat(np.float32([0, 1]), 20)[None, :].repeat(30, axis=0)
     flat = np.full_like(step, 0.5)
@@ -54,13 +49,13 @@ def test_takes_the_edges_of_the_guide_and_no_others() -> None:
 
 def test_without_any_width_of_range_only_equals_mix() -> None:
     image = np.tile(np.float32([0.1, 0.3]), (12, 6))
-    np.testing.assert_allclose(filter_bilateral(image, 3, 2, 0), image, atol=1e-5)
+    np.testing.assert_allclose(filter_cross_bilateral(image, image, 3, 2, 0), image, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 9), (16, 3)], ids=str)
 def test_a_window_may_be_larger_than_the_image(shape: tuple[int, int]) -> None:
     image = draw(3, shape)
-    filtered = filter_bilateral(image, 7, 3, 0.2)
+    filtered = filter_cross_bilateral(image, image, 7, 3, 0.2)
     assert filtered.shape == shape
     assert image.min() - 1e-6 <= filtered.min() and filtered.max() <= image.max() + 1e-6
 

@@ -16,7 +16,7 @@ from prior.steps.solve import solve_screened
 
 RHO = 1.5
 LAMBDA, MU = 0.05, 0.02
-PRIORS = [(1, shrink_each(LAMBDA / RHO)), (2, shrink_together(LAMBDA / RHO, MU / RHO))]
+PRICES = [(1, shrink_each(LAMBDA / RHO)), (2, shrink_together(LAMBDA / RHO, MU / RHO))]
 
 
 def draw(*shape: int, seed: int = 0) -> NDArray[np.float32]:
@@ -69,7 +69,7 @@ def test_sliding_is_the_adjoint_of_blending() -> None:
     assert np.vdot(blended, image) == pytest.approx(np.vdot(codes, seen), rel=1e-4)
 
 
-@pytest.mark.parametrize(("count", "shrink"), PRIORS)
+@pytest.mark.parametrize(("count", "shrink"), PRICES)
 def test_some_iterations_are_those_of_the_method_of_multipliers(count: int, shrink: Shrink) -> None:
     filters, images = draw_filters(2, 3), draw(count, 3, 4, seed=5)
     mirrored = np.stack([mirror(image) for image in images])
@@ -86,7 +86,7 @@ def test_some_iterations_are_those_of_the_method_of_multipliers(count: int, shri
     assert np.abs(codes).max() > 0.05
 
 
-@pytest.mark.parametrize(("count", "shrink"), PRIORS)
+@pytest.mark.parametrize(("count", "shrink"), PRICES)
 def test_many_iterations_end_where_no_step_improves(count: int, shrink: Shrink) -> None:
     filters, images = draw_filters(), draw(count, 17, 20)
     codes = find_codes(images, filters, shrink, penalty=RHO, iterations=400)

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from prior.steps.focus import fill_small_holes, remove_small_regions
+from prior.steps.focus import fill_small_holes, remove_small_regions, remove_specks
 
 TOUCHING = np.ones((3, 3))  # corners too
 
@@ -25,6 +25,7 @@ def test_small_regions_go_and_large_ones_stay_as_they_are(smallest: float) -> No
     mask = ndimage.gaussian_filter(np.random.default_rng(0).random((57, 43)), 1.2) > 0.52
     np.testing.assert_array_equal(remove_small_regions(mask, smallest), remove_naively(mask, smallest))
     np.testing.assert_array_equal(fill_small_holes(mask, smallest), ~remove_naively(~mask, smallest))
+    np.testing.assert_array_equal(remove_specks(mask, smallest), ~remove_naively(~remove_naively(mask, smallest), smallest))
 
 
 def test_a_region_of_just_the_smallest_size_stays() -> None:

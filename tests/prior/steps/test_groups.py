@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from skimage import data
 
 from prior.arrays import Image
-from prior.steps.groups import PENALTIES, REACH, SIDE, SPREAD, _find_gain, estimate_noise, find_groups, shrink_groups
+from prior.steps.groups import PENALTIES, REACH, SIDE, SPREAD, _find_gain, _rank, estimate_noise, find_groups, shrink_groups
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,25 @@ def test_groups_cover_images_as_small_as_a_patch(shape: tuple[int, int]) -> None
     for row, column in zip(groups.rows[:, 0], groups.columns[:, 0], strict=True):
         covered[row : row + SIDE, column : column + SIDE] = True
     assert covered.all()
-    assert shrink_groups(image, image, groups, (0.1, 0.1))[0].shape == shape
+    for shrunk in shrink_groups(image, image, groups, (0.1, 0.1)):
+        assert shrunk.shape == shape and np.isfinite(shrunk).all()
+
+
+@pytest.mark.parametrize(
+    ("levels", "number", "penalty"),
+    [
+        ((0, 5), 43, 2.0),
+        ((5.1, 15), 44, 1.9),
+        ((15.1, 20), 50, 1.5),
+        ((20.1, 30), 58, 2.0),
+        ((30.1, 50), 58, 1.8),
+        ((50.1, 90), 90, 2.1),
+    ],
+)
+def test_noise_decides_the_size_of_groups_and_the_penalty(scene: Image, levels: tuple[float, float], number: int, penalty: float) -> None:
+    for noise in levels:
+        assert find_groups(scene[:20, :24], noise / 255).rows.shape[1] == number
+        assert PENALTIES[_rank(noise / 255)] == pytest.approx(2**0.5 * penalty)
 
 
 def test_without_noise_the_images_come_back(scene: Image) -> None:

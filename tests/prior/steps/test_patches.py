@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prior.steps.patches import cut_patches, paste_patches
+from prior.steps.patches import cut_patches, paste_patches, place_patches
 from storage.errors import InputError
 
 
@@ -14,6 +14,11 @@ def test_cuts_rows_of_pixels_left_to_right_then_down_and_the_last_ones_at_the_bo
     corners = [(0, 0), (0, 2), (0, 3), (2, 0), (2, 2), (2, 3)]
     expected = [image[i : i + 3, j : j + 3].ravel() for i, j in corners]
     np.testing.assert_array_equal(cut_patches(image, 3, 2), expected)
+
+
+def test_starts_lie_a_stride_apart_and_the_last_ones_at_the_border() -> None:
+    rows, columns = place_patches((6, 18), 6, 5)
+    assert (rows.tolist(), columns.tolist()) == ([0], [0, 5, 10, 12])
 
 
 @given(height=st.integers(8, 30), width=st.integers(8, 30), side=st.integers(1, 8), stride=st.integers(1, 8), seed=st.integers(0, 99))
