@@ -8,8 +8,11 @@ unfolding the method of multipliers", IEEE Trans. Circuits and Systems for Video
 Reconstructed: only the abstract was at hand, which tells of coupled codes and of the method of multipliers, unfolded to a network. Here
 nothing is unfolded, and only the filters are learned (prior/weights/learn_filters.py). Chosen here: the joint model, in which the codes of
 neither source are given and both are found at once, all constants, the rule of choice, that detail which no code holds follows the
-choice, and that bases are weighed by their energy and the activity of the codes far around.
+choice, and that bases are weighed by their energy and the activity of the codes far around. Images of more than 1400 px are fused in
+overlapping tiles.
 """
+
+import functools
 
 import cv2
 import numpy as np
@@ -17,8 +20,10 @@ import numpy as np
 from prior import weights
 from prior.arrays import Image
 from prior.registry import method
+from prior.steps.choice import mix
 from prior.steps.coding import blend_filters, crop, find_codes, shrink_together
 from prior.steps.solve import solve_screened
+from prior.steps.tiles import fuse_in_tiles
 
 SMOOTHING = 5.0  # px², of the base
 SPARSITY = 0.005  # lambda, of details in [-1, 1]
@@ -35,8 +40,20 @@ def _weigh_base(base: Image, activity: Image) -> Image:
     return (spread + NO_ACTIVITY) * (base + BLACK) ** 2
 
 
-def _mix(a: Image, b: Image, weight: Image) -> Image:
-    return b + weight * (a - b)
+def _fuse_tile(a: Image, b: Image, sparsity: float, coupling: float, iterations: int) -> Image:
+    filters, shape = weights.load("coding_filters"), (a.shape[0], a.shape[1])
+    base_a, base_b = (solve_screened(image, SMOOTHING) for image in (a, b))
+    details = np.stack((a - base_a, b - base_b))
+    shrink = shrink_together(sparsity / PENALTY, coupling / PENALTY)
+    code_a, code_b = find_codes(details, filters, shrink, penalty=PENALTY, iterations=iterations)
+    active_a, active_b = np.abs(code_a).sum(axis=0), np.abs(code_b).sum(axis=0)
+    # Common codes are in both sums, whose difference is that of the unique codes.
+    lead = cv2.boxFilter(active_a - active_b, -1, WINDOW)
+    choice = (0.5 + 0.5 * np.sign(lead)).astype(np.float32)
+    coded = crop(blend_filters(mix(code_a, code_b, choice), filters), shape)
+    rest_a, rest_b = (detail - crop(blend_filters(code, filters), shape) for detail, code in zip(details, (code_a, code_b), strict=True))
+    weight_a, weight_b = _weigh_base(base_a, crop(active_a, shape)), _weigh_base(base_b, crop(active_b, shape))
+    return mix(base_a, base_b, weight_a / (weight_a + weight_b)) + coded + mix(rest_a, rest_b, crop(choice, shape))
 
 
 @method(
@@ -59,16 +76,5 @@ def fuse_coupled_csc(a: Image, b: Image, *, sparsity: float = SPARSITY, coupling
     Returns:
         float32 `(H, W)`; detail of one source on the base of the other may leave [0, 1].
     """
-    filters, shape = weights.load("coding_filters"), (a.shape[0], a.shape[1])
-    base_a, base_b = (solve_screened(image, SMOOTHING) for image in (a, b))
-    details = np.stack((a - base_a, b - base_b))
-    shrink = shrink_together(sparsity / PENALTY, coupling / PENALTY)
-    code_a, code_b = find_codes(details, filters, shrink, penalty=PENALTY, iterations=iterations)
-    active_a, active_b = np.abs(code_a).sum(axis=0), np.abs(code_b).sum(axis=0)
-    # Common codes are in both sums, whose difference is that of the unique codes.
-    lead = cv2.boxFilter(active_a - active_b, -1, WINDOW)
-    choice = (0.5 + 0.5 * np.sign(lead)).astype(np.float32)
-    coded = crop(blend_filters(_mix(code_a, code_b, choice), filters), shape)
-    rest_a, rest_b = (detail - crop(blend_filters(code, filters), shape) for detail, code in zip(details, (code_a, code_b), strict=True))
-    weight_a, weight_b = _weigh_base(base_a, crop(active_a, shape)), _weigh_base(base_b, crop(active_b, shape))
-    return _mix(base_a, base_b, weight_a / (weight_a + weight_b)) + coded + _mix(rest_a, rest_b, crop(choice, shape))
+    fuse = functools.partial(_fuse_tile, sparsity=sparsity, coupling=coupling, iterations=iterations)
+    return fuse_in_tiles(fuse, a, b)

@@ -13,6 +13,7 @@ import numpy as np
 
 from prior.arrays import Image
 from prior.registry import method
+from prior.steps.choice import mix
 from prior.steps.guided import Map, filter_guided
 
 BASE_WINDOW = (31, 31)  # px, of the mean that makes the base
@@ -44,10 +45,6 @@ def _weigh(a: Map, b: Map, choice: Map, radius: int, eps: float) -> Image:
     return (weight_a / (weight_a + weight_b)).astype(np.float32)
 
 
-def _mix(a: Image, b: Image, weight: Image) -> Image:
-    return b + weight * (a - b)
-
-
 @method("gff", family="guided filter", reference="Li, Kang, Hu 2013, doi 10.1109/TIP.2013.2244222", sets=("fast",))
 def fuse_gff(
     a: Image,
@@ -73,5 +70,5 @@ def fuse_gff(
     """
     guide_a, guide_b, choice = a.astype(np.float64), b.astype(np.float64), _choose(a, b)
     base_a, base_b = _find_base(a), _find_base(b)
-    base = _mix(base_a, base_b, _weigh(guide_a, guide_b, choice, base_radius, base_eps))
-    return base + _mix(a - base_a, b - base_b, _weigh(guide_a, guide_b, choice, detail_radius, detail_eps))
+    base = mix(base_a, base_b, _weigh(guide_a, guide_b, choice, base_radius, base_eps))
+    return base + mix(a - base_a, b - base_b, _weigh(guide_a, guide_b, choice, detail_radius, detail_eps))

@@ -32,5 +32,10 @@ def take_majority(chosen: NDArray[np.bool_], side: int = 3) -> NDArray[np.bool_]
     return majority
 
 
+def mix(a: Layers, b: Layers, weight: Layers) -> Layers:
+    """The mean with the weight of `a`; that of `b` is the rest to one. Any shapes that fit each other."""
+    return b + weight * (a - b)
+
+
 def _measure_energy(detail: Image) -> Image:
     return cv2.boxFilter(detail * detail, -1, NEIGHBOURHOOD).astype(np.float32, copy=False)

@@ -22,6 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from prior.arrays import Image
+from prior.steps.choice import mix
 from prior.steps.guided import filter_guided
 
 REACH = 3  # sigmas: a Gaussian's window goes no further
@@ -134,12 +135,12 @@ def fuse_hybrid(infrared: Hybrid, visible: Hybrid, steepness: float, base_sigma:
     Returns:
         float32 `(H, W)`.
     """
-    fused = _mix(infrared.base, visible.base, blur(_emphasise(infrared.edges[-1], visible.edges[-1], steepness), base_sigma))
+    fused = mix(infrared.base, visible.base, blur(_emphasise(infrared.edges[-1], visible.edges[-1], steepness), base_sigma))
     for scale in range(len(visible.edges) - 1, 0, -1):
         weight = blur(_emphasise(infrared.edges[scale], visible.edges[scale], steepness), WEIGHT_SIGMA)
-        fused += _mix(infrared.edges[scale] + infrared.textures[scale], visible.edges[scale] + visible.textures[scale], weight)
-    fused += _mix(infrared.edges[0], visible.edges[0], blur(_compare(infrared.edges[0], visible.edges[0]), finest_sigma))
-    fused += _mix(infrared.textures[0], visible.textures[0], _compare(infrared.textures[0], visible.textures[0]))
+        fused += mix(infrared.edges[scale] + infrared.textures[scale], visible.edges[scale] + visible.textures[scale], weight)
+    fused += mix(infrared.edges[0], visible.edges[0], blur(_compare(infrared.edges[0], visible.edges[0]), finest_sigma))
+    fused += mix(infrared.textures[0], visible.textures[0], _compare(infrared.textures[0], visible.textures[0]))
     return fused
 
 
@@ -156,10 +157,6 @@ def _emphasise(infrared: Image, visible: Image, steepness: float) -> Image:
 def _compare(infrared: Image, visible: Image) -> Image:
     """One where the infrared is stronger, else zero."""
     return (np.abs(infrared) > np.abs(visible)).astype(np.float32)
-
-
-def _mix(infrared: Image, visible: Image, weight: Image) -> Image:
-    return visible + weight * (infrared - visible)
 
 
 @njit(cache=True, nogil=True)
