@@ -1,6 +1,6 @@
 """How strong the live methods are together: the best of them per pair beside the best published candidate, on six public sets.
 
-Usage: python benchmarks/bench_strength.py [--pairs 2] [--methods standard] [--store DIR] [--sheets DIR] [--shared DIR] [--workers 2]
+Usage: python benchmarks/bench_strength.py [--pairs 2] [--methods standard|task] [--store DIR] [--sheets DIR] [--shared DIR] [--workers 2]
 The store is kept: a second run evaluates only what has changed. `--pairs 0` takes all 105 pairs.
 """
 
@@ -10,6 +10,7 @@ import statistics
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 from rich.console import Console
@@ -44,7 +45,7 @@ def main() -> None:
     """Build, print the tables, draw the sheets."""
     parser = argparse.ArgumentParser(description="The best live candidate of each pair beside the best published one.")
     parser.add_argument("--pairs", type=int, default=2, help="pairs of each set, 0 for all that have published results")
-    parser.add_argument("--methods", default="standard", help="methods and sets, with commas")
+    parser.add_argument("--methods", default="standard", help="methods and sets, with commas; task: for each set those of its task")
     parser.add_argument("--store", default="bench-store", help="kept, so that a second run is short")
     parser.add_argument("--sheets", type=Path, help="folder for one sheet per set: the sources and every candidate of its first pair")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/vifb and the others")
@@ -72,7 +73,7 @@ def main() -> None:
 
 def ask(data: Path, pairs: int, methods: list[str]) -> Recipe:
     """A recipe for the sets that are there, without the pairs that nobody published results of."""
-    sources = [
+    sources: list[dict[str, Any]] = [
         {"name": name, "task": task, "a": str(data / name / a), "b": str(data / name / b), "published": str(data / name / "fused")}
         for name, (task, a, b) in SETS.items()
         if (data / name / a).is_dir()
@@ -80,6 +81,9 @@ def ask(data: Path, pairs: int, methods: list[str]) -> Recipe:
     if not sources:
         raise SystemExit(f"{data} holds none of {', '.join(SETS)}; --shared names the folder above data/")
     exclude = [one for block in sources for one in leave_out(data / block["name"], SETS[block["name"]][1], pairs)]
+    if methods == ["task"]:
+        sources = [block | {"methods": [block["task"]]} for block in sources]
+        methods = []
     return make_recipe({"source": sources, "methods": methods, "exclude": exclude, "criterion": "balanced"})
 
 
