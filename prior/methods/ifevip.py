@@ -51,7 +51,9 @@ def _divide(image: Image) -> list[tuple[int, int, int]]:
 def _find_bernstein(side: int) -> NDArray[np.float32]:
     """The four cubic Bernstein polynomials at the places 0 to `side`."""
     t = np.linspace(0, 1, side + 1)
-    return np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1).astype(np.float32)
+    polynomials = np.stack([(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t**2 * (1 - t), t**3], axis=1).astype(np.float32)
+    polynomials.setflags(write=False)
+    return polynomials
 
 
 def _draw_patches(dark: Image, blocks: list[tuple[int, int, int]]) -> Image:

@@ -11,8 +11,8 @@ channels of a colour image one by one, where here the luma is fused.
 
 from prior.arrays import Image
 from prior.registry import method
-from prior.steps.pyramid import build_laplacian, collapse
-from prior.steps.sparse import count_halvings, fuse_sparse, pick_consistent
+from prior.steps.pyramid import build_laplacian, collapse, count_levels
+from prior.steps.sparse import SIDE, fuse_sparse, pick_consistent
 
 LEVELS = 4
 
@@ -35,7 +35,7 @@ def fuse_lp_sr(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     Returns:
         float32 `(H, W)`; halos may leave [0, 1] slightly.
     """
-    count = count_halvings(a.shape, levels)
+    count = count_levels(a.shape, levels, smallest=SIDE)
     *details_a, low_a = build_laplacian(a, count)
     *details_b, low_b = build_laplacian(b, count)
     return collapse([*map(pick_consistent, details_a, details_b), fuse_sparse(low_a, low_b)])

@@ -5,9 +5,14 @@ gene moves the rule from smooth weights that all directions share to a hard choi
 
 Reference: S. Shilpa et al., "Enhanced JAYA optimization based medical image fusion in adaptive non subsampled shearlet transform domain",
 Engineering Science and Technology, an International Journal 35:101245, 2022, doi 10.1016/j.jestch.2022.101245.
-Reconstructed: its text was not at hand. The kind of transform and the search (see `prior.steps.optimise`) are the paper's; what adapts,
-what the genes mean, the fitness and the constants are not. Detail may be strengthened: a source fused with itself is not left alone.
+Reconstructed: its text was not at hand. The kind of transform and the search (see `prior.steps.optimise`) are the paper's; the
+transform's filters, what adapts, what the genes mean, the fitness and the constants are not. Detail may be strengthened: a source fused
+with itself is not left alone.
+Deviations: regions and genes are found on a copy of 256 px at most; the genes are applied scale by scale to the source, whose scales are
+finer than the copy's.
 """
+
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -16,10 +21,10 @@ from numpy.typing import NDArray
 from prior.arrays import Image
 from prior.registry import method
 from prior.steps.activity import measure_local_energy
-from prior.steps.fitness import Shares, Wishes
-from prior.steps.nsst import Bands, Stack
+from prior.steps.fitness import Layers, Shares, Wishes
+from prior.steps.nsst import Bands, add_up, crop, decompose, mirror
 from prior.steps.optimise import Bounds, Genes, search_with_jaya
-from prior.steps.shearlet_genes import LOW, Part, Plan, fuse_by_plan
+from prior.steps.shearlet_genes import Parts, Plan, fuse_by_plan
 
 SCALES, CLASSES = 4, 3  # classes of regions: b more active, both alike, a more active
 MEMBERS, GENERATIONS = 20, 40
@@ -31,36 +36,51 @@ LOWER = np.array([LOW_SHARE[0]] * CLASSES + [0.0] * SCALES + [GAIN[0]] * SCALES)
 UPPER = np.array([LOW_SHARE[1]] * CLASSES + [1.0] * SCALES + [GAIN[1]] * SCALES)
 
 
-def _cut(a: Bands, b: Bands) -> list[Part]:
-    """The low band of `b` and what a's adds to it in each class of regions; per scale the smoothly and the sharply selected bands."""
-    energies = [(_measure(of_a), _measure(of_b)) for of_a, of_b in zip(a.details, b.details, strict=True)]
-    totals = [(energy_a.sum(axis=0), energy_b.sum(axis=0)) for energy_a, energy_b in energies]
-    sigma = REGION_SIGMA * max(a.shape)
-    regions = _classify(sum(total[0] for total in totals), sum(total[1] for total in totals), sigma)
-    parts = [Part(LOW, b.low[None]), *(Part(LOW, (region * (a.low - b.low))[None]) for region in regions)]
-    for scale, (of_a, of_b) in enumerate(zip(a.details, b.details, strict=True)):
-        sharp = np.where(energies[scale][0] >= energies[scale][1], of_a, of_b)
-        parts += [Part(scale, _mix(of_a, of_b, *totals[scale])), Part(scale, sharp)]
-    return parts
+def _cut_low(bands: Bands, copies: Layers) -> Parts:
+    """The low band of `b` and what a's adds to it in each class of regions."""
+    low_a, low_b = bands.low
+    regions = mirror(_find_regions(copies, bands.shape))
+    return np.concatenate([low_b[None], regions * (low_a - low_b)])
 
 
-def _measure(bands: Stack) -> Stack:
-    return np.stack([measure_local_energy(band) for band in bands])
+def _cut_scale(bands: Iterable[Layers]) -> Parts:
+    """The smoothly and the sharply selected bands; the weights of the former are the same for all directions, so that sums are enough."""
+    a, b, energy_a, energy_b, sharp = add_up(map(_measure, bands))
+    return np.stack([_mix(a, b, energy_a, energy_b), sharp])
 
 
-def _mix(a: Stack, b: Stack, energy_a: Image, energy_b: Image) -> Stack:
-    """Weights in proportion to the energies, the same for all directions."""
+def _measure(bands: Layers) -> Layers:
+    """Both bands, their energies, and the band with the larger one."""
+    a, b = bands
+    energy_a, energy_b = measure_local_energy(a), measure_local_energy(b)
+    return np.stack([a, b, energy_a, energy_b, np.where(energy_a >= energy_b, a, b)])
+
+
+def _mix(a: Image, b: Image, energy_a: Image, energy_b: Image) -> Image:
+    """Weights in proportion to the energies."""
     total = energy_a + energy_b
     weight = np.divide(energy_a, total, out=np.full_like(total, 0.5), where=total > 0)
-    mixed: Stack = b + weight * (a - b)
+    mixed: Image = b + weight * (a - b)
     return mixed
 
 
-def _classify(energy_a: Image, energy_b: Image, sigma: float) -> tuple[Image, Image, Image]:
-    """How far each pixel belongs to the regions where `b` is more active, where both are alike, and where `a` is: they sum to one."""
+def _find_regions(copies: Layers, shape: tuple[int, int]) -> Layers:
+    """How far each pixel of an image of this shape belongs to each class of regions, `(3, H, W)`; the classes sum to one.
+
+    The regions are those of its small copies: they are smooth, and at full size their Gaussian would have thousands of taps.
+    """
+    bands = decompose(copies)
+    energy_a, energy_b = np.square(copies - crop(bands.low, bands.shape))
+    balance = _compare(energy_a, energy_b, REGION_SIGMA * max(bands.shape))
+    balance = cv2.resize(balance, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
+    return np.stack([np.maximum(-balance, 0), 1 - np.abs(balance), np.maximum(balance, 0)])
+
+
+def _compare(energy_a: Image, energy_b: Image, sigma: float) -> Image:
+    """Which source is more active around, from -1, all b, to 1, all a."""
     wide_a, wide_b = (cv2.GaussianBlur(energy, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101) for energy in (energy_a, energy_b))
-    balance = (wide_a - wide_b) / (wide_a + wide_b + QUIET)  # from -1, all b, to 1, all a
-    return np.maximum(-balance, 0), 1 - np.abs(balance), np.maximum(balance, 0)
+    balance: Image = (wide_a - wide_b) / (wide_a + wide_b + QUIET)
+    return balance
 
 
 def _decode(genes: Genes) -> Shares:
@@ -71,8 +91,8 @@ def _decode(genes: Genes) -> Shares:
     return shares
 
 
-WISHES = Wishes(knowledge=0, weaker=3)
-PLAN = Plan(_cut, _decode, Bounds(LOWER, UPPER), WISHES, search_with_jaya, MEMBERS, GENERATIONS)
+WISHES = Wishes(knowledge=0, weaker=3)  # chosen by eye and by scores on a few public pairs
+PLAN = Plan(_cut_low, _cut_scale, _decode, Bounds(LOWER, UPPER), WISHES, search_with_jaya, MEMBERS, GENERATIONS)
 
 
 @method(
@@ -81,7 +101,7 @@ PLAN = Plan(_cut, _decode, Bounds(LOWER, UPPER), WISHES, search_with_jaya, MEMBE
     reference="Shilpa et al. 2022, doi 10.1016/j.jestch.2022.101245",
     idempotent=False,
     cost="medium",
-    reconstructed="what adapts, genes, fitness, constants",
+    reconstructed="the transform's filters, what adapts, genes, fitness, constants",
 )
 def fuse_nsst_ejaya(a: Image, b: Image, *, seed: int = 0) -> Image:
     """Low bands mixed by region and details selected and strengthened by scale, as enhanced Jaya rates best.

@@ -24,7 +24,7 @@ from prior.arrays import Image
 from prior.registry import method
 from prior.steps.activity import measure_local_energy, measure_wseml
 from prior.steps.choice import pick_larger
-from prior.steps.nsst import DIRECTIONS, Stack, combine
+from prior.steps.nsst import DIRECTIONS, combine
 
 ITERATIONS = 110
 LEVELS = 255  # of magnitude, for Otsu's threshold
@@ -55,10 +55,6 @@ def _choose_low(a: Image, b: Image) -> Image:
     chosen = np.where(measure_local_energy(a) * structure_a >= measure_local_energy(b) * structure_b, a, b)
     flat = np.maximum(structure_a, structure_b) < STRUCTURELESS
     return np.where(flat, HALF * (a + b), chosen)
-
-
-def _choose_details(a: Stack, b: Stack, iterations: int) -> Stack:
-    return np.stack([_choose_band(band_a, band_b, iterations) for band_a, band_b in zip(a, b, strict=True)])
 
 
 def _choose_band(a: Image, b: Image, iterations: int) -> Image:
@@ -138,4 +134,4 @@ def fuse_nsst_papcnn(a: Image, b: Image, *, iterations: int = ITERATIONS, direct
     Returns:
         float32 `(H, W)`; halos may leave [0, 1] slightly.
     """
-    return combine(a, b, _choose_low, lambda x, y: _choose_details(x, y, iterations), directions)
+    return combine(a, b, _choose_low, lambda x, y: _choose_band(x, y, iterations), directions)

@@ -17,7 +17,7 @@ from prior.arrays import Image
 from prior.registry import method
 from prior.steps.activity import measure_local_deviation, measure_local_energy, measure_nsml
 from prior.steps.choice import take_majority
-from prior.steps.nsst import DIRECTIONS, Stack, combine
+from prior.steps.nsst import DIRECTIONS, combine
 
 ENERGY_SIDE, DEVIATION_SIDE = 3, 5  # px
 NEVER_ZERO = np.float32(1e-6)  # two black low bands count alike, whatever their rounding
@@ -35,10 +35,6 @@ def _weigh_low(a: Image, b: Image) -> Image:
 
 def _choose_band(a: Image, b: Image) -> Image:
     return np.where(take_majority(measure_nsml(a) >= measure_nsml(b)), a, b)
-
-
-def _choose_details(a: Stack, b: Stack) -> Stack:
-    return np.stack([_choose_band(band_a, band_b) for band_a, band_b in zip(a, b, strict=True)])
 
 
 @method(
@@ -59,4 +55,4 @@ def fuse_nsst_wlf_nsml(a: Image, b: Image, *, directions: tuple[int, ...] = DIRE
     Returns:
         float32 `(H, W)`; halos may leave [0, 1] slightly.
     """
-    return combine(a, b, _weigh_low, _choose_details, directions)
+    return combine(a, b, _weigh_low, _choose_band, directions)

@@ -15,8 +15,8 @@ import numpy as np
 
 from prior.arrays import Image
 from prior.registry import method
-from prior.steps.pyramid import build_gaussian, double
-from prior.steps.sparse import count_halvings, fuse_sparse, pick_consistent
+from prior.steps.pyramid import build_gaussian, count_levels, double
+from prior.steps.sparse import SIDE, fuse_sparse, pick_consistent
 
 LEVELS = 4
 FLOOR = np.float32(1e-6 / 255)  # light added to what is divided by
@@ -45,7 +45,7 @@ def fuse_rp_sr(a: Image, b: Image, *, levels: int = LEVELS) -> Image:
     Returns:
         float32 `(H, W)` in [0, 1].
     """
-    count = count_halvings(a.shape, levels)
+    count = count_levels(a.shape, levels, smallest=SIDE)
     *fine_a, low_a = build_gaussian(a, count)
     *fine_b, low_b = build_gaussian(b, count)
     fused = fuse_sparse(low_a, low_b)

@@ -14,10 +14,9 @@ each coarser one, so that coarse scales tell directions apart too.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
@@ -30,108 +29,96 @@ DIRECTIONS = (8, 8, 16, 16)
 MARGIN = 16  # px of mirrored image on every side at least
 SIZE_STEP = 32  # px, of the mirrored size: images of nearly one size share their windows
 SHEAR_LENGTH = 8  # px, of the shear filters at the finest scale, at half their height
-KEPT_SIZES = 4  # windows of a 640x480 image take 37 MB
+KEPT_PIXELS = 1_500_000  # of a mirrored image: windows take 100 bytes a pixel, and those of larger images are made anew
+KEPT_SIZES = 2  # an image and the small copy that an optimised method searches on
 
-Stack = NDArray[np.float32]  # (directions, H, W)
+Layers = NDArray[np.float32]  # (..., H, W)
 Grid = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """What cuts the bands out of the half of the spectrum that a real image needs, and what puts them back.
-
-    Attributes:
-        low: of the low band, there and back: P of the coarsest scale, the spectrum of all its smoothings.
-        bands: of every direction of every scale, coarse to fine; those of a scale sum to P - Q, where Q is smoothed once more.
-        duals: of every scale on the way back, P + Q: (P - Q) (P + Q) = P^2 - Q^2, and all of these and `low` squared sum to one.
-    """
-
-    low: Image
-    bands: tuple[Stack, ...]
-    duals: tuple[Image, ...]
+Rule = Callable[[Image, Image], Image]
 
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """An image taken apart; every band is as large as the image and its mirrored rim.
+    """An image taken apart, or several of one size; every band is as large as the image and its mirrored rim.
 
     Attributes:
-        low: what no detail band holds, `(H', W')`.
-        details: per scale, coarse to fine, the bands of all directions, `(directions, H', W')`.
+        low: what no detail band holds, `(..., H', W')`.
+        details: per scale, coarse to fine, the bands of all directions, `(..., H', W')` each. Those of `decompose` are made one by one as
+            they are asked for, and once: all together take fifty times the memory of the image.
         shape: of the image itself, `(H, W)`.
     """
 
-    low: Image
-    details: tuple[Stack, ...]
+    low: Layers
+    details: tuple[Iterable[Layers], ...]
     shape: tuple[int, int]
 
 
-def decompose(image: Image, directions: tuple[int, ...] = DIRECTIONS) -> Bands:
-    """Take an image apart.
+def decompose(image: Layers, directions: tuple[int, ...] = DIRECTIONS) -> Bands:
+    """Take an image apart, or several of one size side by side.
 
     Args:
-        image: float32 `(H, W)`, of any size.
+        image: float32 `(..., H, W)`, of any size.
         directions: of each scale, coarse to fine.
 
     Returns:
         Its bands.
     """
     mirrored = mirror(image)
+    shape = _measure_sides(mirrored)
     spectrum = fft.rfft2(mirrored)
-    windows = _make_windows(mirrored.shape, directions)
-    details = []
-    for scale in windows.bands:
-        stack = np.empty((len(scale), *mirrored.shape), np.float32)
-        for band, window in zip(stack, scale, strict=True):
-            band[:] = fft.irfft2(spectrum * window, mirrored.shape, overwrite_x=True)
-        details.append(stack)
-    low = fft.irfft2(spectrum * windows.low, mirrored.shape, overwrite_x=True)
-    return Bands(low, tuple(details), (image.shape[0], image.shape[1]))
+    low = fft.irfft2(spectrum * _let_pass(shape, len(directions)).astype(np.float32), shape, overwrite_x=True)
+    levels = reversed(range(len(directions)))
+    details = tuple(_cut_bands(spectrum, shape, level, count) for level, count in zip(levels, directions, strict=True))
+    return Bands(low, details, _measure_sides(image))
 
 
-def reconstruct(bands: Bands) -> Image:
-    """The image of these bands, float32 `(H, W)`: that of `decompose(image)` is the image up to rounding, 1e-6."""
-    windows = _make_windows(bands.low.shape, tuple(len(stack) for stack in bands.details))
-    spectrum = fft.rfft2(bands.low) * windows.low
-    for stack, dual in zip(bands.details, windows.duals, strict=True):
-        spectrum += fft.rfft2(stack.sum(axis=0)) * dual
-    return crop(fft.irfft2(spectrum, bands.low.shape, overwrite_x=True), bands.shape)
+def reconstruct(bands: Bands) -> Layers:
+    """The image of these bands, float32 `(..., H, W)`: that of `decompose(image)` is the image up to rounding, 1e-6."""
+    shape, scales = _measure_sides(bands.low), len(bands.details)
+    spectrum = fft.rfft2(bands.low) * _let_pass(shape, scales).astype(np.float32)
+    for level, scale in zip(reversed(range(scales)), bands.details, strict=True):
+        dual = _let_pass(shape, level) + _let_pass(shape, level + 1)
+        spectrum += fft.rfft2(add_up(scale)) * dual.astype(np.float32)
+    return crop(fft.irfft2(spectrum, shape, overwrite_x=True), bands.shape)
 
 
-def combine(
-    a: Image,
-    b: Image,
-    fuse_low: Callable[[Image, Image], Image],
-    fuse_details: Callable[[Stack, Stack], Stack],
-    directions: tuple[int, ...] = DIRECTIONS,
-) -> Image:
+def combine(a: Image, b: Image, fuse_low: Rule, fuse_band: Rule, directions: tuple[int, ...] = DIRECTIONS) -> Image:
     """Take two images apart, fuse band by band, put together.
 
     Args:
         a: one image, float32 `(H, W)`.
         b: the other, of the same size.
-        fuse_low: makes the low band of both low bands.
-        fuse_details: makes the detail of one scale, `(directions, H', W')`, of that of both images; called once per scale, coarse to fine.
+        fuse_low: makes the low band of both low bands, `(H', W')` each.
+        fuse_band: makes each detail band of those of both images; called once per direction and scale, coarse to fine.
         directions: of each scale, coarse to fine.
 
     Returns:
         float32 `(H, W)`.
     """
-    of_a, of_b = decompose(a, directions), decompose(b, directions)
-    details = tuple(fuse_details(stack_a, stack_b) for stack_a, stack_b in zip(of_a.details, of_b.details, strict=True))
-    return reconstruct(Bands(fuse_low(of_a.low, of_b.low), details, of_a.shape))
+    both = decompose(np.stack([a, b]), directions)
+    details = tuple((fuse_band(of_a, of_b) for of_a, of_b in scale) for scale in both.details)
+    return reconstruct(Bands(fuse_low(*both.low), details, both.shape))
 
 
-def mirror(image: Image) -> Image:
-    """An image with its rim: as large as its bands."""
-    (top, bottom), (left, right) = (_split_rim(side) for side in image.shape)
-    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101).astype(np.float32, copy=False)
+def add_up(bands: Iterable[Layers]) -> Layers:
+    """The sum of bands, of which no more than one is held at a time."""
+    return functools.reduce(np.add, bands)
 
 
-def crop(band: Image, shape: tuple[int, int]) -> Image:
-    """The part of a band that lies on the image, whose shape is given."""
+def mirror(image: Layers) -> Layers:
+    """An image `(..., H, W)` with its rim: as large as its bands."""
+    rims = [(0, 0)] * (image.ndim - 2) + [_split_rim(side) for side in image.shape[-2:]]
+    return np.pad(image, rims, mode="reflect")
+
+
+def crop(band: Layers, shape: tuple[int, int]) -> Layers:
+    """The part of a band `(..., H', W')` that lies on the image, whose shape is given."""
     (top, _), (left, _) = (_split_rim(side) for side in shape)
-    return np.ascontiguousarray(band[top : top + shape[0], left : left + shape[1]])
+    return np.ascontiguousarray(band[..., top : top + shape[0], left : left + shape[1]])
+
+
+def _measure_sides(image: Layers) -> tuple[int, int]:
+    return image.shape[-2], image.shape[-1]
 
 
 def _split_rim(side: int) -> tuple[int, int]:
@@ -140,32 +127,41 @@ def _split_rim(side: int) -> tuple[int, int]:
     return rim // 2, rim - rim // 2
 
 
-@functools.lru_cache(maxsize=KEPT_SIZES)
-def _make_windows(shape: tuple[int, int], directions: tuple[int, ...]) -> Windows:
-    rows, columns = fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]
-    fans = {count: _make_fans(shape, count) for count in set(directions)}
-    passed, bands, duals = np.ones((shape[0], shape[1] // 2 + 1)), [], []
-    for scale, count in enumerate(reversed(directions)):
-        below = passed * _smooth(rows * 2**scale) * _smooth(columns * 2**scale)
-        bands.append((passed - below).astype(np.float32) * _make_shears(fans[count], shape, SHEAR_LENGTH * 2**scale))
-        duals.append((passed + below).astype(np.float32))
-        passed = below
-    return Windows(passed.astype(np.float32), tuple(reversed(bands)), tuple(reversed(duals)))
+def _cut_bands(spectrum: NDArray[np.complex64], shape: tuple[int, int], level: int, count: int) -> Iterator[Layers]:
+    """The bands of all directions of a scale; levels count from 0, fine to coarse."""
+    kept = shape[0] * shape[1] <= KEPT_PIXELS
+    for window in _keep_windows(shape, level, count) if kept else _make_windows(shape, level, count):
+        yield fft.irfft2(spectrum * window, shape, overwrite_x=True)
 
 
-def _smooth(frequency: Grid) -> Grid:
-    """What the binomial filter [1 4 6 4 1] / 16 lets pass."""
-    return np.cos(np.pi * frequency) ** 4
+@functools.lru_cache(maxsize=KEPT_SIZES * len(DIRECTIONS))
+def _keep_windows(shape: tuple[int, int], level: int, count: int) -> Layers:
+    windows = np.stack(list(_make_windows(shape, level, count)))
+    windows.setflags(write=False)
+    return windows
 
 
-def _make_shears(fans: Stack, shape: tuple[int, int], length: int) -> Stack:
-    """Per direction the spectrum of its shear filter: of the filter that its fan is, what remains when it is cut off smoothly.
+def _make_windows(shape: tuple[int, int], level: int, count: int) -> Iterator[Image]:
+    """Per direction what cuts its band out of the half of the spectrum that a real image needs.
 
-    They sum to one, since their filters sum to that of one pixel. The real part is that of the symmetric filter; without it the highest
-    frequency of an even side, which has no opposite, would belong to one direction alone.
+    The windows of a scale sum to P - Q, where P is the spectrum of all smoothings before it and Q is smoothed once more. On the way back
+    it is multiplied by P + Q, and the low band again by the P of the coarsest scale: (P - Q) (P + Q) = P^2 - Q^2, and these sum to one.
+    Per direction the fan's share is a shear filter: what remains of the filter that the fan is when it is cut off smoothly. They sum to
+    one, since their filters sum to that of one pixel. The real part is that of the symmetric filter; without it the highest frequency of
+    an even side, which has no opposite, would belong to one direction alone.
     """
-    taper = _make_taper(shape[0], length)[:, None] * _make_taper(shape[1], length)
-    return np.stack([fft.rfft2(fft.irfft2(fan, shape) * taper).real for fan in fans])
+    lost = (_let_pass(shape, level) - _let_pass(shape, level + 1)).astype(np.float32)
+    taper = _make_taper(shape[0], SHEAR_LENGTH * 2**level)[:, None] * _make_taper(shape[1], SHEAR_LENGTH * 2**level)
+    for fan in _open_fans(shape, count):
+        yield lost * fft.rfft2(fft.irfft2(fan, shape) * taper).real
+
+
+def _let_pass(shape: tuple[int, int], times: int) -> Grid:
+    """What so many smoothings let pass, the finest first: binomial filters [1 4 6 4 1] / 16 with ever larger holes."""
+    holes = 2.0 ** np.arange(times)[:, None]
+    rows, columns = (np.prod(np.cos(np.pi * holes * sides) ** 4, axis=0) for sides in (fft.fftfreq(shape[0]), fft.rfftfreq(shape[1])))
+    passed: Grid = np.outer(rows, columns)
+    return passed
 
 
 def _make_taper(side: int, length: int) -> Image:
@@ -175,18 +171,14 @@ def _make_taper(side: int, length: int) -> Image:
     return taper
 
 
-def _make_fans(shape: tuple[int, int], count: int) -> Stack:
-    """Per direction its smooth share of all frequencies; the shares sum to one."""
+def _open_fans(shape: tuple[int, int], count: int) -> Iterator[Image]:
+    """Per direction its smooth share of all frequencies; two neighbours meet at each frequency, and their shares sum to one."""
     angle = np.arctan2(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :])
-    fans = np.array([_open_fan(angle, number, count) for number in range(count)])
-    fans[:, 0, 0] = 1  # a mean has no direction
-    shares: Stack = (fans / fans.sum(axis=0)).astype(np.float32)
-    return shares
-
-
-def _open_fan(angle: Grid, number: int, count: int) -> Grid:
-    turned = np.mod(angle * count / np.pi - number, count)
-    return np.cos(np.pi / 2 * _rise(np.minimum(turned, count - turned))) ** 2
+    for number in range(count):
+        turned = np.mod(angle * count / np.pi - number, count)
+        fan = np.cos(np.pi / 2 * _rise(np.minimum(turned, count - turned))) ** 2 if count > 1 else np.ones_like(angle)
+        fan[0, 0] = 1 / count  # a mean has no direction
+        yield fan.astype(np.float32)
 
 
 def _rise(x: Grid) -> Grid:

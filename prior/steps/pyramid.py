@@ -15,9 +15,9 @@ ONE = np.float32(1)
 SMALLEST_TOP = 4  # px: a coarser level would hold little but its own borders
 
 
-def count_levels(shape: tuple[int, ...], wanted: int) -> int:
-    """How often an image can be halved, `wanted` times at most, before its shorter side falls below `SMALLEST_TOP`."""
-    return min(wanted, (min(shape) // SMALLEST_TOP).bit_length() - 1)
+def count_levels(shape: tuple[int, ...], wanted: int, smallest: int = SMALLEST_TOP) -> int:
+    """How often an image can be halved, `wanted` times at most, before its shorter side falls below `smallest` px."""
+    return min(wanted, (min(shape) // smallest).bit_length() - 1)
 
 
 def halve(image: Image) -> Image:

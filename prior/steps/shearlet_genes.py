@@ -1,36 +1,21 @@
 """Fused images as weighted sums of parts in the shearlet domain, and the search for the weights.
 
 A method says what parts two decomposed sources give and what its genes make of them. The genes are found on small copies of the sources,
-where every part is put together once, and applied to the bands of the sources themselves.
+where every part is put together once, and applied to the bands of the sources themselves. A part of a scale of detail is summed over its
+directions as they are made, which is all that the way back asks for: the bands are never held together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from prior.arrays import Image
 from prior.steps.fitness import Layers, Shares, Wishes, find_shares, shrink
-from prior.steps.nsst import Bands, Stack, decompose, reconstruct
+from prior.steps.nsst import Bands, decompose, reconstruct
 from prior.steps.optimise import Bounds, Genes, Search
 
-LOW = -1  # the scale of the low band; those of detail count from 0, coarse to fine
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Bands of one scale, or the low band alone.
-
-    Attributes:
-        scale: LOW, or the number of the detail scale from 0, coarse to fine.
-        bands: `(directions, H', W')`; one for the low band.
-    """
-
-    scale: int
-    bands: Stack
-
-
-Cut = Callable[[Bands, Bands], Sequence[Part]]
+Parts = Layers  # (parts, H', W')
 Decode = Callable[[Genes], Shares]
 
 
@@ -39,8 +24,11 @@ class Plan:
     """What is searched and how.
 
     Attributes:
-        cut: the parts that two decomposed sources give, `(bands_a, bands_b) -> parts`.
-        decode: the shares of the parts that each member's genes mean, `(members, genes) -> (members, parts)`.
+        cut_low: the parts of the low band, of both decomposed sources `(2, H', W')` and of their small copies `(2, h, w)`.
+        cut_scale: the parts of a scale of detail, each summed over all directions, of both sources' bands `(2, H', W')` direction by
+            direction.
+        decode: the shares of the parts, low band first, then coarse to fine, that each member's genes mean,
+            `(members, genes) -> (members, parts)`.
         bounds: of the genes.
         wishes: what the fused image is to be rated by.
         search: one of those of `prior.steps.optimise`.
@@ -48,7 +36,8 @@ class Plan:
         generations: how often it moves.
     """
 
-    cut: Cut
+    cut_low: Callable[[Bands, Layers], Parts]
+    cut_scale: Callable[[Iterable[Layers]], Parts]
     decode: Decode
     bounds: Bounds
     wishes: Wishes
@@ -69,13 +58,11 @@ def fuse_by_plan(a: Image, b: Image, plan: Plan, seed: int) -> Image:
     Returns:
         float32 `(H, W)`.
     """
-    small = shrink(a), shrink(b)
-    bands = decompose(small[0])
-    parts = plan.cut(bands, decompose(small[1]))
-    layers = render(parts, bands)
+    copies = np.stack([shrink(a), shrink(b)])
+    parts = list(cut(copies, copies, plan))
     shares = find_shares(
-        layers,
-        small,
+        render(parts, copies.shape[1:]),
+        (copies[0], copies[1]),
         plan.decode,
         plan.bounds,
         plan.wishes,
@@ -84,23 +71,36 @@ def fuse_by_plan(a: Image, b: Image, plan: Plan, seed: int) -> Image:
         generations=plan.generations,
         seed=seed,
     )
-    if small[0] is not a:
-        bands = decompose(a)
-        parts = plan.cut(bands, decompose(b))
-    return reconstruct(add_up(parts, shares, bands))
+    small = copies.shape[1:] != a.shape
+    return weigh(cut(np.stack([a, b]), copies, plan) if small else parts, shares, (a.shape[0], a.shape[1]))
 
 
-def render(parts: Sequence[Part], like: Bands) -> Layers:
-    """The image of every part alone, float32 `(parts, H, W)`; `like` tells the sizes."""
-    return np.stack([reconstruct(add_up([part], np.ones(1), like)) for part in parts])
+def cut(sources: Layers, copies: Layers, plan: Plan) -> Iterator[Parts]:
+    """The parts of the low band, then those of each scale, coarse to fine, made as they are asked for."""
+    bands = decompose(sources)
+    yield plan.cut_low(bands, copies)
+    yield from map(plan.cut_scale, bands.details)
 
 
-def add_up(parts: Sequence[Part], shares: Shares, like: Bands) -> Bands:
-    """The bands of a weighted sum of parts; `like` tells the sizes."""
-    low = np.zeros_like(like.low)
-    details = tuple(np.zeros_like(stack) for stack in like.details)
-    for part, share in zip(parts, shares, strict=True):
-        total = low[None] if part.scale == LOW else details[part.scale]
-        for sum_so_far, band in zip(total, part.bands, strict=True):
-            sum_so_far += np.float32(share) * band
-    return Bands(low, details, like.shape)
+def render(parts: Sequence[Parts], shape: tuple[int, ...]) -> Layers:
+    """The image of every part alone, float32 `(parts, H, W)`."""
+    return weigh(parts, np.eye(sum(map(len, parts))), shape)
+
+
+def weigh(parts: Iterable[Parts], shares: Shares, shape: tuple[int, ...]) -> Layers:
+    """The image of a weighted sum of parts.
+
+    Args:
+        parts: as `cut` gives them.
+        shares: of all parts, `(..., parts)`.
+        shape: of the image, `(H, W)`.
+
+    Returns:
+        float32 `(..., H, W)`.
+    """
+    sums, done = [], 0
+    for stack in parts:
+        sums.append(np.tensordot(shares[..., done : done + len(stack)].astype(np.float32), stack, 1))
+        done += len(stack)
+    low, *details = sums
+    return reconstruct(Bands(low, tuple([total] for total in details), (shape[0], shape[1])))

@@ -11,8 +11,9 @@ implementation of the K-SVD algorithm using batch orthogonal matching pursuit", 
 Manjunath, S. Mitra, "Multisensor image fusion using the wavelet transform", Graphical Models and Image Processing 57(3):235-245, 1995,
 doi 10.1006/gmip.1995.1022.
 Deviations: the dictionary is the project's own (`prior.weights.learn_dictionary`); the patch itself is taken, from which the sum of its
-atoms differs by a tenth of a grey level at most; of two codes of one size, as of two flat patches, the mean of both patches is taken, so
-that no source is preferred for its place; patches reach every border.
+atoms differs by a tenth of a grey level at most where a code may have `MOST` atoms, and by more where it may have fewer; of two codes of
+one size, as of two flat patches, the mean of both patches is taken, so that no source is preferred for its place; patches reach every
+border.
 """
 
 from dataclasses import dataclass
@@ -24,12 +25,14 @@ from numpy.typing import NDArray
 
 from prior.arrays import Image
 from prior.steps.choice import take_majority
-from prior.steps.patches import Patches, cut_patches, paste_patches
+from prior.steps.patches import Patches, cut_patches
 from prior.weights import load
 
 SIDE = 8  # px, of a patch
 STRIDE = 2  # px: patches overlap by 6
 TOLERANCE = 0.1 / 255  # norm of what a code may leave of a patch: a tenth of a grey level
+BLOCK = 65_536  # patches coded at once: what each atom looks like each of them takes 67 MB
+LAST = (SIDE - 1, SIDE - 1)  # the corner of a window that holds every patch over a pixel by its first corner
 MOST = SIDE**2 - 1  # atoms of a code: as many span all patches without their mean
 DEPENDENT = np.float32(1e-6)  # squared distance of a unit atom to the span of others below which it adds nothing
 HALF, ONE, MAGNITUDE = np.float32(0.5), np.float32(1), np.int32(0x7FFFFFFF)  # the last: all bits but the sign
@@ -92,16 +95,9 @@ def fuse_sparse(a: Image, b: Image, *, most: int = MOST) -> Image:
     Returns:
         float32 `(H, W)`.
     """
-    dictionary = load("sparse_dictionary")
-    patches_a, patches_b = cut_patches(a, SIDE, STRIDE), cut_patches(b, SIDE, STRIDE)
-    size_a, size_b = (_measure_codes(patches, dictionary, most) for patches in (patches_a, patches_b))
-    share_of_a = (HALF * (np.sign(size_a - size_b) + ONE))[:, None]
-    return paste_patches(share_of_a * patches_a + (ONE - share_of_a) * patches_b, (a.shape[0], a.shape[1]), STRIDE)
-
-
-def count_halvings(shape: tuple[int, ...], wanted: int) -> int:
-    """How often an image can be halved, `wanted` times at most, while a patch still fits into it."""
-    return min(wanted, max((min(shape) // SIDE).bit_length() - 1, 0))
+    weight = _spread(_weigh_patches(a, b, most), a.shape)
+    fused: Image = b + weight * (a - b)
+    return fused
 
 
 def pick_consistent(a: Image, b: Image) -> Image:
@@ -109,11 +105,39 @@ def pick_consistent(a: Image, b: Image) -> Image:
     return np.where(take_majority(_find_peaks(a) > _find_peaks(b)), a, b)
 
 
-def _measure_codes(patches: Patches, dictionary: Dictionary, most: int) -> NDArray[np.float32]:
+def _weigh_patches(a: Image, b: Image, most: int) -> NDArray[np.float32]:
+    """Per patch one where the code of `a` is larger, none where that of `b` is, and one half between."""
+    rows, columns = (len(_find_starts(side)) for side in a.shape)
+    tops = range(0, a.shape[0] - SIDE + 1, STRIDE * max(BLOCK // columns, 1))
+    ends = [top - STRIDE + SIDE for top in tops[1:]]
+    shares = []
+    for top, end in zip(tops, [*ends, a.shape[0]], strict=True):
+        size_a, size_b = (_measure_codes(cut_patches(image[top:end], SIDE, STRIDE), most) for image in (a, b))
+        shares.append(HALF * (np.sign(size_a - size_b) + ONE))
+    return np.concatenate(shares).reshape(rows, columns)
+
+
+def _measure_codes(patches: Patches, most: int) -> NDArray[np.float32]:
     """The sum of the magnitudes in the code of each patch, without its mean."""
     centred, _ = centre(patches)
-    sizes: NDArray[np.float32] = np.abs(encode(centred, dictionary, TOLERANCE, most).weights).sum(axis=1)
+    sizes: NDArray[np.float32] = np.abs(encode(centred, load("sparse_dictionary"), TOLERANCE, most).weights).sum(axis=1)
     return sizes
+
+
+def _spread(shares: NDArray[np.float32], shape: tuple[int, ...]) -> Image:
+    """Per pixel the mean share of the patches over it."""
+    corners = np.ix_(*map(_find_starts, shape))
+    placed, counted = np.zeros((2, *shape), np.float32)
+    placed[corners], counted[corners] = shares, ONE
+    total, count = (cv2.boxFilter(x, -1, (SIDE, SIDE), None, LAST, False, cv2.BORDER_CONSTANT) for x in (placed, counted))
+    mean: Image = total / count
+    return mean
+
+
+def _find_starts(length: int) -> NDArray[np.int64]:
+    """Where the patches along a side of so many px begin."""
+    strip = np.tile(np.arange(length, dtype=np.float32), (SIDE, 1))
+    return cut_patches(strip, SIDE, STRIDE)[:, 0].astype(np.int64)
 
 
 def _find_peaks(detail: Image) -> Image:

@@ -14,10 +14,10 @@ from prior.methods.nsst_ejaya import fuse_nsst_ejaya
 from prior.methods.spectrum_mask_gwo import fuse_spectrum_mask_gwo
 from prior.registry import Fuse
 from prior.steps.activity import measure_local_energy, measure_nsml
-from prior.steps.fitness import prepare_measure
-from prior.steps.nsst import Bands, decompose, reconstruct
+from prior.steps.fitness import prepare_measure, shrink
+from prior.steps.nsst import Bands, crop, decompose, mirror, reconstruct
 from prior.steps.optimise import Bounds, Fitness, Genes
-from prior.steps.shearlet_genes import Plan, fuse_by_plan, render
+from prior.steps.shearlet_genes import Plan, cut, fuse_by_plan, render
 
 FUSES = [fuse_nsst_aisa, fuse_nsst_ejaya, fuse_spectrum_mask_gwo]
 PLANS = {"nsst_aisa": nsst_aisa.PLAN, "nsst_ejaya": nsst_ejaya.PLAN}
@@ -31,6 +31,12 @@ def draw_pair(shape: tuple[int, int] = (60, 76), seed: int = 0) -> tuple[Image, 
     texture = ndimage.gaussian_filter(rng.random(shape), 0.7) * 0.5
     a, b = (np.clip(image + texture * half, 0, 1).astype(np.float32) for image, half in zip(clouds, (left, ~left), strict=True))
     return a, b
+
+
+def take_apart(image: Image) -> tuple[Image, list[NDArray[np.float32]]]:
+    """The low band and, per scale, all bands at once."""
+    bands = decompose(image)
+    return bands.low, [np.stack(list(scale)) for scale in bands.details]
 
 
 def fuse_with_genes(a: Image, b: Image, plan: Plan, genes: Genes) -> Image:
@@ -49,8 +55,8 @@ def plan(request: pytest.FixtureRequest) -> Plan:
 
 def test_found_genes_are_rated_higher_than_neutral_ones(plan: Plan) -> None:
     a, b = draw_pair()
-    bands_a, bands_b = decompose(a), decompose(b)
-    measure = prepare_measure(render(plan.cut(bands_a, bands_b), bands_a), a, b)
+    sources = np.stack([a, b])
+    measure = prepare_measure(render(list(cut(sources, sources, plan)), a.shape), a, b)
     values: list[float] = []
 
     def search(fitness: Fitness, bounds: Bounds, rng: np.random.Generator, members: int, generations: int) -> Genes:
@@ -66,9 +72,9 @@ def test_found_genes_are_rated_higher_than_neutral_ones(plan: Plan) -> None:
 
 
 def test_shares_match_the_parts_and_genes_stay_in_bounds(plan: Plan) -> None:
-    a, b = (decompose(image) for image in draw_pair())
+    sources = np.stack(draw_pair())
     genes = plan.bounds.draw(np.random.default_rng(2), 5)
-    assert plan.decode(genes).shape == (5, len(plan.cut(a, b)))
+    assert plan.decode(genes).shape == (5, sum(map(len, cut(sources, sources, plan))))
 
 
 def test_genes_found_on_a_copy_are_applied_to_the_sources_themselves(plan: Plan) -> None:
@@ -81,9 +87,8 @@ def test_genes_found_on_a_copy_are_applied_to_the_sources_themselves(plan: Plan)
 
     fused = fuse_by_plan(a, b, dataclasses.replace(plan, search=search), 0)
     assert rated == [plan.members]
-    bands_a, bands_b = decompose(a), decompose(b)
     shares = plan.decode(((plan.bounds.lower + plan.bounds.upper) / 2)[None])[0]
-    layers = render(plan.cut(bands_a, bands_b), bands_a)
+    layers = render(list(cut(np.stack([a, b]), np.stack([shrink(a), shrink(b)]), plan)), a.shape)
     np.testing.assert_allclose(fused, np.tensordot(shares, layers, 1), atol=2e-5)
 
 
@@ -116,15 +121,15 @@ def test_aisa_gives_a_source_back_whatever_its_genes() -> None:
 def test_aisa_is_the_one_of_its_description() -> None:
     a, b = draw_pair()
     low, choice, mix = 0.3, (0.4, 0.6, 0.8, 1.0), (0.1, 0.5, 0.7, 0.9)
-    of_a, of_b = decompose(a), decompose(b)
+    (low_a, details_a), (low_b, details_b) = take_apart(a), take_apart(b)
     details = []
     for scale in range(4):
-        bands = np.empty_like(of_a.details[scale])
-        for number, (x, y) in enumerate(zip(of_a.details[scale], of_b.details[scale], strict=True)):
+        bands = np.empty_like(details_a[scale])
+        for number, (x, y) in enumerate(zip(details_a[scale], details_b[scale], strict=True)):
             active = np.where(measure_nsml(x) >= measure_nsml(y), x, y)
             bands[number] = choice[scale] * active + (1 - choice[scale]) * (mix[scale] * x + (1 - mix[scale]) * y)
         details.append(bands)
-    lows = (low * of_a.low + (1 - low) * of_b.low).astype(np.float32)
+    lows = (low * low_a + (1 - low) * low_b).astype(np.float32)
     expected = reconstruct(Bands(lows, tuple(details), a.shape))
     np.testing.assert_allclose(fuse_with_genes(a, b, nsst_aisa.PLAN, np.array([low, *choice, *mix])), expected, atol=1e-5)
 
@@ -135,61 +140,77 @@ def test_aisa_is_the_one_of_its_description() -> None:
 def test_ejaya_is_the_one_of_its_description() -> None:
     a, b = draw_pair()
     low, sharpness, gain = (0.2, 0.5, 0.8), (0.0, 0.3, 0.6, 1.0), (0.8, 1.0, 1.3, 1.6)
-    of_a, of_b = decompose(a), decompose(b)
-    energy = [[np.stack([measure_local_energy(band) for band in stack]) for stack in bands.details] for bands in (of_a, of_b)]
-    wide_a, wide_b = (
-        ndimage.gaussian_filter(sum(stack.sum(axis=0) for stack in side), 76 / 16, mode="mirror", truncate=4) for side in energy
-    )
+    (low_a, details_a), (low_b, details_b) = take_apart(a), take_apart(b)
+    energy = [[np.stack([measure_local_energy(band) for band in stack]) for stack in details_] for details_ in (details_a, details_b)]
+    losses = (image - crop(low_, a.shape) for image, low_ in ((a, low_a), (b, low_b)))
+    wide_a, wide_b = (ndimage.gaussian_filter(loss**2, 76 / 16, mode="mirror", truncate=4) for loss in losses)
     balance = (wide_a - wide_b) / (wide_a + wide_b + (2 / 255) ** 2)
-    share = np.interp(balance, [-1, 0, 1], low)
+    share = mirror(np.interp(balance, [-1, 0, 1], low).astype(np.float32))
     details = []
     for scale in range(4):
-        x, y, energy_x, energy_y = of_a.details[scale], of_b.details[scale], energy[0][scale], energy[1][scale]
+        x, y, energy_x, energy_y = details_a[scale], details_b[scale], energy[0][scale], energy[1][scale]
         weight = energy_x.sum(axis=0) / (energy_x.sum(axis=0) + energy_y.sum(axis=0))
         smooth, sharp = weight * x + (1 - weight) * y, np.where(energy_x >= energy_y, x, y)
         details.append((gain[scale] * ((1 - sharpness[scale]) * smooth + sharpness[scale] * sharp)).astype(np.float32))
-    lows = (share * of_a.low + (1 - share) * of_b.low).astype(np.float32)
+    lows = (share * low_a + (1 - share) * low_b).astype(np.float32)
     expected = reconstruct(Bands(lows, tuple(details), a.shape))
     fused = fuse_with_genes(a, b, nsst_ejaya.PLAN, np.array([*low, *sharpness, *gain]))
     np.testing.assert_allclose(fused, expected, atol=2e-3)  # OpenCV's Gaussian window is shorter
 
 
 def test_ejaya_regions_sum_to_one_and_quiet_ones_are_alike() -> None:
-    rng = np.random.default_rng(4)
-    energy_a, energy_b = rng.random((2, 40, 50)).astype(np.float32)
-    of_b, alike, of_a = nsst_ejaya._classify(energy_a, energy_b, 2.0)
-    np.testing.assert_allclose(of_b + alike + of_a, 1, atol=1e-6)
-    zero = np.zeros((8, 8), np.float32)
-    np.testing.assert_array_equal(nsst_ejaya._classify(zero, zero, 2.0)[1], 1)
-    assert nsst_ejaya._classify(zero + 1, zero, 2.0)[2].min() > 0.99
-    assert nsst_ejaya._classify(zero, zero + 1, 2.0)[0].min() > 0.99
+    lively = draw_pair()[0]
+    quiet = np.float32(0.002) * lively
+    flat = np.zeros_like(lively)
+    for copies, place in (((flat, lively), 0), ((quiet, flat), 1), ((flat, flat), 1), ((lively, flat), 2)):
+        regions = nsst_ejaya._find_regions(np.stack(copies), (60, 76))
+        np.testing.assert_allclose(regions.sum(axis=0), 1, atol=1e-6)
+        assert regions[place].min() > 0.7
+
+
+def test_ejaya_regions_of_a_large_image_are_those_of_its_copy() -> None:
+    copies = np.stack(draw_pair())
+    small, large = (nsst_ejaya._find_regions(copies, (60 * times, 76 * times)) for times in (1, 5))
+    assert large.shape == (3, 300, 380)
+    np.testing.assert_allclose(large[:, 2::5, 2::5], small, atol=1e-6)
 
 
 def test_ejaya_strengthens_the_detail_of_equal_sources_by_its_gains_alone() -> None:
     image = draw_pair()[0]
     genes = np.array([0.1, 0.5, 0.9, 0, 0.2, 0.7, 1, *[1.5] * 4])
-    bands = decompose(image)
-    expected = reconstruct(Bands(bands.low, tuple(np.float32(1.5) * stack for stack in bands.details), image.shape))
+    low, details = take_apart(image)
+    expected = reconstruct(Bands(low, tuple(np.float32(1.5) * stack for stack in details), image.shape))
     np.testing.assert_allclose(fuse_with_genes(image, image, nsst_ejaya.PLAN, genes), expected, atol=2e-5)
 
 
 # Spectrum masks.
 
 
+def make_rings(shape: tuple[int, int], copied: tuple[int, int]) -> NDArray[np.float32]:
+    place = spectrum_mask_gwo._place_rings(shape, copied)
+    return np.stack([spectrum_mask_gwo._open_ring(place, number) for number in range(spectrum_mask_gwo.RINGS)])
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (57, 43), (120, 160)], ids=str)
 def test_rings_sum_to_one_and_light_is_all_in_the_lowest(shape: tuple[int, int]) -> None:
-    rings = spectrum_mask_gwo._make_rings(shape)
+    rings = make_rings(shape, shape)
     np.testing.assert_allclose(rings.sum(axis=0), 1, atol=1e-6)
     np.testing.assert_allclose(rings[:, 0, 0], [1] + [0] * 7, atol=1e-12)
     assert rings[-1, -1, -1] == 1
 
 
 def test_rings_are_log_spaced_hats() -> None:
-    rings, columns = spectrum_mask_gwo._make_rings((256, 256)), np.arange(256) / 512
+    rings, columns = make_rings((256, 256), (256, 256)), np.arange(256) / 512
     centres = 2.0 ** np.linspace(-6, -1, 8)
     for ring, centre in zip(rings, centres, strict=True):
         nearest = np.abs(columns - centre).argmin()
         assert ring[0, nearest] > 0.95
+
+
+def test_rings_of_an_image_hold_what_those_of_its_copy_hold_and_the_last_all_that_is_finer() -> None:
+    of_copy, of_image = make_rings((40, 52), (40, 52)), make_rings((120, 157), (40, 52))
+    np.testing.assert_allclose(of_image[:, :40, :52], of_copy, atol=1e-6)
+    assert (of_image[-1, 40:] == 1).all() and (of_image[-1, :, 52:] == 1).all()
 
 
 def filter_mirrored(image: NDArray[np.float64], masks: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -204,10 +225,12 @@ def filter_mirrored(image: NDArray[np.float64], masks: NDArray[np.float64]) -> N
 
 def test_layers_are_the_rings_of_both_mirrored_sources() -> None:
     a, b = draw_pair((40, 52))
-    rings = spectrum_mask_gwo._make_rings(a.shape).astype(np.float64)
+    rings = make_rings((40, 52), (40, 52)).astype(np.float64)
     layers = spectrum_mask_gwo._cut(a, b)
     np.testing.assert_allclose(layers, [*filter_mirrored(a, rings), *filter_mirrored(b, rings)], atol=1e-5)
     np.testing.assert_allclose(layers[:8].sum(axis=0), a, atol=1e-5)
+    gains = np.random.default_rng(5).uniform(0.2, 1.5, 16)
+    np.testing.assert_allclose(spectrum_mask_gwo._apply(a, b, gains, a.shape), np.tensordot(gains, layers, 1), atol=1e-5)
 
 
 def test_gains_are_each_source_s_own_but_for_the_lowest_ring() -> None:

@@ -1,6 +1,5 @@
 """The searches move by their equations and find what they should; trial images are measured as defined."""
 
-import itertools
 import math
 from collections.abc import Callable
 
@@ -12,9 +11,9 @@ from scipy import ndimage, stats
 from prior.arrays import Image
 from prior.steps import optimise
 from prior.steps.fitness import Qualities, Wishes, find_shares, prepare_measure, shrink
-from prior.steps.nsst import decompose, reconstruct
+from prior.steps.nsst import add_up, decompose
 from prior.steps.optimise import Bounds, Genes, Search, Values, model_best, search_with_identities, search_with_jaya, search_with_wolves
-from prior.steps.shearlet_genes import LOW, Part, add_up, render
+from prior.steps.shearlet_genes import render, weigh
 
 SEARCHES = [search_with_wolves, search_with_jaya, search_with_identities]
 COUNT = 6
@@ -303,12 +302,12 @@ def test_small_images_are_their_own_copies() -> None:
 
 
 def test_parts_together_are_the_image_and_their_images_add_up() -> None:
-    a, b = (decompose(image) for image in draw_pair((40, 41)))
-    parts = [Part(LOW, a.low[None]), *itertools.starmap(Part, enumerate(a.details))]
-    layers = render(parts, a)
-    np.testing.assert_allclose(layers.sum(axis=0), draw_pair((40, 41))[0], atol=1e-5)
-    both = [*parts, Part(LOW, b.low[None]), Part(2, b.details[2])]
-    shares = np.random.default_rng(6).uniform(-1, 2, len(both))
-    np.testing.assert_allclose(
-        reconstruct(add_up(both, shares, a)), np.tensordot(shares, np.concatenate([layers, render(both[5:], a)]), 1), atol=1e-5
-    )
+    images = draw_pair((40, 41))
+    bands = decompose(np.stack(images))
+    parts = [bands.low, *map(add_up, bands.details)]
+    layers = render(parts, (40, 41))
+    assert layers.shape == (10, 40, 41)
+    np.testing.assert_allclose(layers[0::2].sum(axis=0), images[0], atol=1e-5)
+    np.testing.assert_allclose(layers[1::2].sum(axis=0), images[1], atol=1e-5)
+    shares = np.random.default_rng(6).uniform(-1, 2, 10)
+    np.testing.assert_allclose(weigh(parts, shares, (40, 41)), np.tensordot(shares, layers, 1), atol=1e-5)

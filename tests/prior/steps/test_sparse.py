@@ -8,7 +8,8 @@ from scipy import ndimage
 from prior.arrays import Image
 from prior.steps import sparse
 from prior.steps.patches import cut_patches
-from prior.steps.sparse import SIDE, TOLERANCE, centre, count_halvings, decode, encode, fuse_sparse, pick_consistent
+from prior.steps.pyramid import count_levels
+from prior.steps.sparse import SIDE, TOLERANCE, centre, decode, encode, fuse_sparse, pick_consistent
 from prior.weights import load
 from prior.weights.learn_dictionary import PER_IMAGE, PHOTOGRAPHS, collect_patches, fit_atoms, give_away_idle, learn_dictionary, sort_atoms
 from storage.errors import InputError
@@ -126,11 +127,24 @@ def test_fewer_atoms_choose_nearly_alike() -> None:
     assert np.abs(fuse_sparse(a, b) - fuse_sparse(a, b, most=24)).mean() < 0.2 * np.abs(a - b).mean()
 
 
-@pytest.mark.parametrize(
-    ("side", "wanted", "halvings"), [(7, 4, 0), (8, 4, 0), (16, 4, 1), (41, 4, 2), (480, 4, 4), (480, 9, 5), (41, 1, 1)]
-)
+@pytest.mark.parametrize("shape", [(8, 8), (17, 12), (18, 31), (57, 43)], ids=str)
+@pytest.mark.parametrize("block", [1, 30])
+def test_blocks_of_patches_change_nothing(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], block: int) -> None:
+    a, b = draw_clouds(shape, 10), draw_clouds(shape, 11)
+    whole = fuse_sparse(a, b)
+    monkeypatch.setattr(sparse, "BLOCK", block)
+    np.testing.assert_allclose(fuse_sparse(a, b), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7, 30), (30, 7)], ids=str)
+def test_an_image_smaller_than_a_patch_is_refused(shape: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="side <= the image's shorter side"):
+        fuse_sparse(np.zeros(shape, np.float32), np.zeros(shape, np.float32))
+
+
+@pytest.mark.parametrize(("side", "wanted", "halvings"), [(8, 4, 0), (16, 4, 1), (41, 4, 2), (480, 4, 4), (480, 9, 5), (41, 1, 1)])
 def test_a_patch_fits_into_what_is_halved(side: int, wanted: int, halvings: int) -> None:
-    assert count_halvings((1000, side), wanted) == halvings
+    assert count_levels((1000, side), wanted, smallest=SIDE) == halvings
 
 
 # The rule for detail.
