@@ -41,7 +41,7 @@ def _choose_band(a: Image, b: Image) -> Image:
     "nsst_wlf_nsml",
     family="shearlet",
     reference="Ouerghi, Mourali, Zagrouba 2020, doi 10.1007/978-3-030-64559-5_13",
-    tasks=("infrared-visible", "medical"),
+    tasks=("infrared-visible", "medical", "multi-focus"),
     reconstructed="formulae of both features, the weights, the vote, the transform's filters",
 )
 def fuse_nsst_wlf_nsml(a: Image, b: Image, *, directions: tuple[int, ...] = DIRECTIONS) -> Image:

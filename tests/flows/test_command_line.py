@@ -160,7 +160,7 @@ def test_recipe_example_passes_its_own_check(environment: dict[str, str], tmp_pa
         (("winners", "--store", "nowhere"), "make one with: fusion-prior build --store nowhere"),
         (("build", "--a", "nowhere", "--b", "nothing"), "is not a folder"),
         (("build", "--a", "nowhere"), "give a and b"),
-        (("build", "--methods", "gfff"), "did you mean gff?"),
+        (("build", "--methods", "gfff"), "did you mean gff"),
         (("build", "--criterion", "__import__('os')"), "cannot stand in a criterion"),
         (("build", "--criterion", "2*sim"), "did you mean ssim"),
         (("build", "--scheduler", "tcp://127.0.0.1:9"), "no Dask scheduler answers"),
