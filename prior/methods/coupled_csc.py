@@ -6,7 +6,7 @@ and what remains is unique to a source. Common codes stay; around each pixel the
 Reference: I. Marivani, E. Tsiligianni, B. Cornelis, N. Deligiannis, "Designing CNNs for multimodal image restoration and fusion via
 unfolding the method of multipliers", IEEE Trans. Circuits and Systems for Video Technology, 2022, doi 10.1109/TCSVT.2022.3163649.
 Reconstructed: only the abstract was at hand, which tells of coupled codes and of the method of multipliers, unfolded to a network. Here
-nothing is unfolded, and only the filters are learned (prior/weights/learn_filters.py). Chosen here: the joint model, in which the codes of
+nothing is unfolded, and only the filters are learned (prior/learning/learn_filters.py). Chosen here: the joint model, in which the codes of
 neither source are given and both are found at once, all constants, the rule of choice, that detail which no code holds follows the
 choice, and that bases are weighed by their energy and the activity of the codes far around. Images of more than 1400 px are fused in
 overlapping tiles.

@@ -5,7 +5,7 @@ a structure has one code wherever it lies; the sum of code magnitudes, averaged 
 
 Reference: Y. Liu, X. Chen, R. K. Ward, Z. J. Wang, "Image fusion with convolutional sparse representation", IEEE Signal Processing
 Letters 23(12):1882-1886, 2016, doi 10.1109/LSP.2016.2618776; constants of the authors' program for images of several modalities.
-Deviations: the 32 filters are learned anew (prior/weights/learn_filters.py); 20 iterations, not up to 500: the objective is then within
+Deviations: the 32 filters are learned anew (prior/learning/learn_filters.py); 20 iterations, not up to 500: the objective is then within
 four per cent of its least; codes lie in the middle of their filters, not at a corner; images of more
 than 1400 px are fused in overlapping tiles. Detail that no code holds is left out, as in
 the paper: the method denoises, and of two equal sources fuses that source without its finest noise.

@@ -1,6 +1,6 @@
 """MDLatLRR: a learned projection takes detail out of patches, level by level; nuclear norms weigh it, bases are averaged.
 
-Latent low-rank representation has learned what stands out of patches (prior/weights/learn_latlrr.py); the rest of a level is the base,
+Latent low-rank representation has learned what stands out of patches (prior/learning/learn_latlrr.py); the rest of a level is the base,
 which the next level takes apart. A patch's detail counts the more, the larger the sum of its singular values.
 
 Reference: H. Li, X.-J. Wu, J. Kittler, "MDLatLRR: a novel decomposition method for infrared and visible image fusion", IEEE Trans. Image

@@ -10,7 +10,7 @@ Z. Wang, "A general framework for image fusion based on multi-scale transform an
 implementation of the K-SVD algorithm using batch orthogonal matching pursuit", Technion CS-2008-08, 2008; the rule for detail: H. Li, B.
 Manjunath, S. Mitra, "Multisensor image fusion using the wavelet transform", Graphical Models and Image Processing 57(3):235-245, 1995,
 doi 10.1006/gmip.1995.1022.
-Deviations: the dictionary is the project's own (`prior.weights.learn_dictionary`); the patch itself is taken, from which the sum of its
+Deviations: the dictionary is the project's own (`prior.learning.learn_dictionary`); the patch itself is taken, from which the sum of its
 atoms differs by a tenth of a grey level at most where a code may have `MOST` atoms, and by more where it may have fewer; of two codes of
 one size, as of two flat patches, the mean of both patches is taken, so that no source is preferred for its place; patches reach every
 border.

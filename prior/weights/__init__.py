@@ -1,15 +1,19 @@
 """Arrays that methods need and that are learned, not computed: shipped with the package, one `.npy` file each.
 
-The script that made each array stands beside it.
+The scripts that make them stand in `prior/learning`.
 """
 
 import functools
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from storage.errors import InputError
+
+FOLDER = Path(__file__).parent
+"""Where a script puts what it has learned, in a checkout."""
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from scipy import ndimage
 from prior import weights
 from prior.arrays import Image, to_image
 from prior.examples import load_photograph
+from prior.learning import learn_filters, learn_latlrr
 from prior.methods import mdlatlrr
 from prior.methods.coupled_csc import fuse_coupled_csc
 from prior.methods.csr import PENALTY, SPARSITY, fuse_csr
@@ -19,7 +20,6 @@ from prior.methods.mdlatlrr import fuse_mdlatlrr
 from prior.steps.coding import blend_filters, crop, find_codes, mirror, shrink_each, shrink_together
 from prior.steps.patches import cut_patches, paste_patches
 from prior.steps.solve import solve_screened
-from prior.weights import learn_filters, learn_latlrr
 
 GREY_LEVEL = 1 / 255
 

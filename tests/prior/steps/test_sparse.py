@@ -6,12 +6,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from prior.arrays import Image
+from prior.learning.learn_dictionary import PER_IMAGE, PHOTOGRAPHS, collect_patches, fit_atoms, give_away_idle, learn_dictionary, sort_atoms
 from prior.steps import sparse
 from prior.steps.patches import cut_patches
 from prior.steps.pyramid import count_levels
 from prior.steps.sparse import SIDE, TOLERANCE, centre, decode, encode, fuse_sparse, pick_consistent
 from prior.weights import load
-from prior.weights.learn_dictionary import PER_IMAGE, PHOTOGRAPHS, collect_patches, fit_atoms, give_away_idle, learn_dictionary, sort_atoms
 from storage.errors import InputError
 
 Grid = NDArray[np.float64]
@@ -170,7 +170,7 @@ def test_dictionary_has_atoms_of_unit_length_without_mean_that_are_not_alike() -
 
 
 def test_dictionary_codes_photographs_better_than_their_own_patches_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prior.weights.learn_dictionary.PHOTOGRAPHS", {"coins.png": PHOTOGRAPHS["coins.png"]})
+    monkeypatch.setattr("prior.learning.learn_dictionary.PHOTOGRAPHS", {"coins.png": PHOTOGRAPHS["coins.png"]})
     patches = collect_patches(np.random.default_rng(1))
     assert len(patches) == 2 * PER_IMAGE
     np.testing.assert_allclose(np.linalg.norm(patches, axis=1), 1, atol=1e-5)
@@ -191,7 +191,7 @@ def test_learning_finds_the_atoms_that_made_the_patches() -> None:
 
 def _learn_with(in_a_code: int, patches: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prior.weights.learn_dictionary.IN_A_CODE", in_a_code)
+        patch.setattr("prior.learning.learn_dictionary.IN_A_CODE", in_a_code)
         return learn_dictionary(patches, 20, 20, rng)
 
 

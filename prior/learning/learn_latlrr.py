@@ -1,4 +1,4 @@
-"""Learn the projection that MDLatLRR takes detail out of patches with: `python -m prior.weights.learn_latlrr`, one minute.
+"""Learn the projection that MDLatLRR takes detail out of patches with: `python -m prior.learning.learn_latlrr`, one minute.
 
 Latent low-rank representation explains patches, the columns of X, as X = X Z + L X + E: what other patches repeat (X Z), what stands out
 (L X) and sparse errors E. Minimised is |Z|* + |L|* + lambda |E|_1, by the inexact augmented Lagrange multiplier method.
@@ -12,7 +12,6 @@ of X: started at zero every iterate is of this form, and |Z|* = |W|*, so that th
 
 import logging
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,11 @@ from numpy.typing import NDArray
 from prior.arrays import to_image
 from prior.examples import Box, load_photograph
 from prior.steps.patches import cut_patches
+from prior.weights import FOLDER
 
 logger = logging.getLogger(__name__)
 
-TARGET = Path(__file__).with_name("latlrr_projection.npy")
+TARGET = FOLDER / "latlrr_projection.npy"
 PHOTOGRAPHS: dict[str, Box] = {
     "astronaut.png": (0, 0, 512, 512),
     "camera.png": (0, 0, 512, 512),
@@ -117,7 +117,7 @@ def _shrink_rank(matrix: Matrix, threshold: float) -> Matrix:
 
 
 def main(seed: int = 0) -> None:
-    """Learn the projection and write it beside this script."""
+    """Learn the projection and write it into `prior/weights`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     projection = learn_projection(collect_patches(np.random.default_rng(seed)))
     np.save(TARGET, projection.astype(np.float32))

@@ -1,4 +1,4 @@
-"""Learn the filters of convolutional sparse coding: `python -m prior.weights.learn_filters`, four minutes.
+"""Learn the filters of convolutional sparse coding: `python -m prior.learning.learn_filters`, four minutes.
 
 By turns the codes of some photographs are found for the filters, and the filters for the codes: steps down the preconditioned gradient of
 the squared error, each as long as is best, after which every filter is brought back to norm 1.
@@ -10,7 +10,6 @@ Deviation: the photographs are those that scikit-image carries.
 """
 
 import logging
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +18,11 @@ from prior.arrays import to_image
 from prior.examples import load_photograph
 from prior.steps.coding import Codes, Filters, Stack, blend_filters, find_codes, mirror, shrink_each, slide_windows
 from prior.steps.solve import solve_screened
+from prior.weights import FOLDER
 
 logger = logging.getLogger(__name__)
 
-TARGET = Path(__file__).with_name("coding_filters.npy")
+TARGET = FOLDER / "coding_filters.npy"
 PHOTOGRAPHS = {
     "astronaut.png": (130, 20, 290, 180),
     "brick.png": (0, 0, 160, 160),
@@ -91,7 +91,7 @@ def _normalise(filters: Filters) -> Filters:
 
 
 def main(seed: int = 0) -> None:
-    """Learn the filters and write them beside this script."""
+    """Learn the filters and write them into `prior/weights`."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     images = np.stack([to_image(load_photograph(name, box, 1)) for name, box in PHOTOGRAPHS.items()])
     np.save(TARGET, learn_filters(images, np.random.default_rng(seed)))

@@ -1,6 +1,6 @@
 """Learns `sparse_dictionary.npy`, the 256 atoms of 8 x 8 px that `prior.steps.sparse` codes patches with.
 
-`python -m prior.weights.learn_dictionary`, half a minute on one core, no download; the same machine learns the same dictionary again.
+`python -m prior.learning.learn_dictionary`, half a minute on one core, no download; the same machine learns the same dictionary again.
 
 It learns from photographs inside the scikit-image wheel, as they are and at half size: patches without their mean, of those that are not
 nearly flat, all brought to one length, so that a dark photograph counts as much as a bright one.
@@ -11,7 +11,6 @@ R. Rubinstein, M. Zibulevsky, M. Elad, Technion CS-2008-08, 2008.
 """
 
 import logging
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from prior.arrays import to_image
 from prior.examples import Box, load_photograph
 from prior.steps.patches import Patches, cut_patches
 from prior.steps.sparse import SIDE, Codes, Dictionary, centre, decode, encode
+from prior.weights import FOLDER
 
 logger = logging.getLogger(__name__)
 
@@ -115,13 +115,13 @@ def sort_atoms(dictionary: Dictionary) -> NDArray[np.float32]:
 
 
 def main() -> None:
-    """Learn the dictionary and write it beside this file."""
+    """Learn the dictionary and write it into `prior/weights`."""
     logging.basicConfig(level=logging.INFO)
     rng = np.random.default_rng(SEED)
     patches = collect_patches(rng)
     logger.info("%d patches", len(patches))
     dictionary = sort_atoms(learn_dictionary(patches, ATOMS, ROUNDS, rng))
-    np.save(Path(__file__).with_name("sparse_dictionary.npy"), dictionary.astype(np.float32), allow_pickle=False)
+    np.save(FOLDER / "sparse_dictionary.npy", dictionary.astype(np.float32), allow_pickle=False)
 
 
 if __name__ == "__main__":
