@@ -212,8 +212,9 @@ def _evaluate_candidate(one: CandidateTask, scene: Scene, metrics: tuple[Metric,
         return evaluate.evaluate(scene, one.blank, functools.partial(_read_published, one.file, scene), metrics)
 
     def produce() -> Candidate:
+        found = _find_method(one.blank)  # the first of a process loads all methods, which is not this one's time
         with watch.limit(method, one.limit):
-            return evaluate.fuse(_find_method(one.blank), scene, one.parameters)
+            return evaluate.fuse(found, scene, one.parameters)
 
     return evaluate.evaluate(scene, one.blank, produce, metrics)
 

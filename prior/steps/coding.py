@@ -15,7 +15,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, signal
+from scipy import fft
 
 from prior.arrays import Image
 
@@ -114,7 +114,9 @@ def _split_rims(height: int, width: int) -> tuple[tuple[int, int], tuple[int, in
 
 def _invert(filters: Filters, shape: tuple[int, int], penalty: float) -> NDArray[np.float32]:
     """1 / (rho + sum_m |d_m|^2) on the half of the spectrum that a real image needs."""
-    overlaps = sum(signal.correlate2d(one, one) for one in filters)  # their spectrum is the energy of all filters
+    twice = (2 * filters.shape[1], 2 * filters.shape[2])  # room for every overlap of a filter with itself
+    energy = np.square(np.abs(fft.rfft2(filters, twice))).sum(axis=0)
+    overlaps = fft.fftshift(fft.irfft2(energy, twice))  # their spectrum is the energy of all filters, at any size
     return np.asarray(1 / (penalty + np.abs(fft.rfft2(overlaps, shape))), np.float32)
 
 
