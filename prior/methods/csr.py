@@ -57,7 +57,7 @@ def _fuse_tile(a: Image, b: Image, sparsity: float, iterations: int, radius: int
     reconstructed="the filters, learned from other photographs",
     idempotent=False,
     tasks=("infrared-visible", "medical"),
-    cost="medium",
+    cost="heavy",
 )
 def fuse_csr(a: Image, b: Image, *, sparsity: float = SPARSITY, iterations: int = ITERATIONS, radius: int = RADIUS) -> Image:
     """Codes of the more active source, on the mean of the bases.

@@ -57,7 +57,6 @@ def _reconcile(brightest: Image, field: Gradients, weight: float, steps: int) ->
     family="variational",
     reference="Tang, Yuan, Ma 2022, doi 10.1016/j.inffus.2021.12.004",
     tasks=("infrared-visible", "medical"),
-    cost="medium",
     reconstructed="everything but the loss's two terms: no network, own weight and solver",
 )
 def fuse_intensity_gradient(a: Image, b: Image, *, weight: float = WEIGHT, steps: int = STEPS, room: float = ROOM) -> Image:

@@ -119,7 +119,7 @@ def _fire_row(north, here, south, magnitude, decay, linking, jump, fade, activit
     family="shearlet",
     reference="Yin, Liu, Liu, Chen 2019, doi 10.1109/TIM.2018.2838778",
     tasks=("medical",),
-    cost="medium",
+    cost="heavy",
     reconstructed="the transform's filters",
 )
 def fuse_nsst_papcnn(a: Image, b: Image, *, iterations: int = ITERATIONS, directions: tuple[int, ...] = DIRECTIONS) -> Image:
