@@ -1,6 +1,6 @@
 """The journal: what a build has finished and not yet published, pair by pair, so that a killed build loses nothing.
 
-A pair's entry is its score rows in Parquet and its pictures as `.npy` beside them. The pictures are written first: an entry is there
+A pair's entry is its score rows in Parquet and its pictures as raw planes beside them. The pictures are written first: an entry is there
 when its rows are. A note says where a pair's evaluation stands, so that the next process knows that the last one died, and in what.
 Entries are found by key, and a key covers everything that made the entry, so a stale entry is never taken for a fresh one.
 An entry that a failing disk or an older version left unreadable is deleted, and its pair is done again.
@@ -9,6 +9,7 @@ An entry that a failing disk or an older version left unreadable is deleted, and
 import io
 import json
 import logging
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 
@@ -23,6 +24,10 @@ from storage.schema import ScoreRow, metric_columns, scores_schema
 from storage.tables import parse_table, to_score_rows, to_table
 
 FOLDER = "journal"
+PLANES = ".planes"
+# Before the planes' bytes stand how many there are, their height and their width. NumPy's own format writes its header as Python text, and
+# reading that in two threads at once fails now and then (cpython issue 106905).
+_SHAPE = struct.Struct("<3I")
 _PLANES, _HASH = b"planes", b"image_hash"
 _CANDIDATES, _CANDIDATES_HASH = b"candidate_planes", b"candidates_hash"
 
@@ -144,8 +149,8 @@ def delete_leftovers(files: Files) -> None:
     paths = files.list(FOLDER)
     entries = {path.removesuffix(".parquet") for path in paths if path.endswith(".parquet")}
     for path in paths:
-        is_orphan = path.endswith(".npy") and path.removesuffix(".npy").removesuffix(".candidates") not in entries
-        if is_orphan or path.endswith(".json"):
+        belongs = path.endswith(".parquet") or path.removesuffix(PLANES).removesuffix(".candidates") in entries
+        if not belongs:
             files.delete(path)
 
 
@@ -159,11 +164,11 @@ def _rows_path(key: str) -> str:
 
 
 def _pictures_path(key: str) -> str:
-    return f"{FOLDER}/{key}.npy"
+    return f"{FOLDER}/{key}{PLANES}"
 
 
 def _candidates_path(key: str) -> str:
-    return f"{FOLDER}/{key}.candidates.npy"
+    return f"{FOLDER}/{key}.candidates{PLANES}"
 
 
 def _write_pictures(files: Files, path: str, pictures: Mapping[str, NDArray[np.uint8]]) -> tuple[tuple[str, ...], str]:
@@ -171,10 +176,9 @@ def _write_pictures(files: Files, path: str, pictures: Mapping[str, NDArray[np.u
     if not pictures:
         return (), ""
     array, names = stack(pictures)
-    sink = io.BytesIO()
-    np.save(sink, array, allow_pickle=False)
-    files.jot(path, sink.getvalue())
-    return names, hash_bytes(array.tobytes())
+    planes = array.tobytes()
+    files.jot(path, _SHAPE.pack(*array.shape) + planes)
+    return names, hash_bytes(planes)
 
 
 def _read_or_delete(files: Files, key: str) -> Entry | None:
@@ -225,11 +229,11 @@ def _read_pictures(files: Files, key: str, path: str, digest: str) -> Planes:
 
 
 def _parse_pictures(content: bytes, digest: str) -> Planes:
-    try:
-        planes: Planes = np.load(io.BytesIO(content), allow_pickle=False)
-    except Exception as error:  # as in _parse_entry
-        raise SchemaMismatch(str(error)) from error
-    found = hash_bytes(planes.tobytes())
+    planes = content[_SHAPE.size :]
+    found = hash_bytes(planes)
     if found != digest:
         raise SchemaMismatch(f"its planes have sha256 {found[:16]}…, {digest[:16]}… were written")
-    return planes
+    try:
+        return np.frombuffer(planes, np.uint8).reshape(_SHAPE.unpack_from(content))
+    except ValueError as error:
+        raise SchemaMismatch(str(error)) from error
