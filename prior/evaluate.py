@@ -179,5 +179,5 @@ def fail(blank: ScoreRow, reason: str, message: str) -> ScoreRow:
 
 
 def find_metrics(names: Sequence[str]) -> tuple[Metric, ...]:
-    """The standard metrics and those named, each once; raises UnknownName."""
-    return tuple(registry.find_metric(name) for name in dict.fromkeys((*STANDARD_METRICS, *names)))
+    """The standard metrics and those named ("all" is every one), each once; raises UnknownName."""
+    return tuple(registry.find_metric(name) for name in registry.resolve_metrics((*STANDARD_METRICS, *names)))

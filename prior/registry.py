@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
+from prior.passport import Passport
 from storage.errors import InputError, unknown_name
 
 if TYPE_CHECKING:
@@ -26,8 +27,10 @@ COSTS: tuple[Cost, ...] = get_args(Cost)
 TASKS = ("infrared-visible", "medical", "multi-focus", "multi-exposure")
 Fuse = Callable[..., "Image"]
 Judge = Callable[["Fused"], float]
+Compare = Callable[["Fused"], tuple[float, float]]
 FuseT = TypeVar("FuseT", bound=Fuse)
 JudgeT = TypeVar("JudgeT", bound=Judge)
+CompareT = TypeVar("CompareT", bound=Compare)
 FindMethodT = TypeVar("FindMethodT", bound="Callable[[str], Method]")
 FindMetricT = TypeVar("FindMetricT", bound="Callable[[str], Metric]")
 
@@ -90,6 +93,9 @@ class Metric:
         definition: the formula and every constant in one line.
         needs: what it needs beyond the installed packages.
         licence: of the code or weights it rests on.
+        passport: what else must be known to compare its numbers; a plug-in may have none.
+        term_of: the metric whose term for one source it is; empty where it stands for itself.
+        variant_of: the metric that it defines otherwise, as some public code does; empty where it is the definition.
     """
 
     name: str
@@ -101,7 +107,37 @@ class Metric:
     definition: str
     needs: tuple[str, ...]
     licence: str
+    passport: Passport | None = None
+    term_of: str = ""
+    variant_of: str = ""
 
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """The judge of one source's term of a metric: the first or the second number of what compares the candidate with both."""
+
+    compare: Compare
+    index: Literal[0, 1]
+
+    def __call__(self, fused: "Fused") -> float:
+        """The term; both are computed once per candidate."""
+        return fused.once(self.compare)[self.index]
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The judge that adds the terms of both sources; `share` is 1 for their sum and 1/2 for their mean."""
+
+    compare: Compare
+    share: float
+
+    def __call__(self, fused: "Fused") -> float:
+        """The sum or the mean of the terms."""
+        of_a, of_b = fused.once(self.compare)
+        return self.share * (of_a + of_b)
+
+
+_SOURCES: tuple[tuple[Literal["a"], Literal[0]], tuple[Literal["b"], Literal[1]]] = (("a", 0), ("b", 1))
 
 _methods: dict[str, Method] = {}
 _metrics: dict[str, Metric] = {}
@@ -152,12 +188,60 @@ def metric(
     version: int = 1,
     needs: tuple[str, ...] = (),
     licence: str = "MIT",
+    passport: Passport | None = None,
+    variant_of: str = "",
 ) -> Callable[[JudgeT], JudgeT]:
     """Register the decorated function `(fused) -> number` as a metric; fields as in `Metric`."""
 
     def register(judge: JudgeT) -> JudgeT:
-        _add(_metrics, "metric", name, Metric(name, judge, better, bounds, version, reference, definition, needs, licence))
+        one = Metric(name, judge, better, bounds, version, reference, definition, needs, licence, passport, "", variant_of)
+        _add(_metrics, "metric", name, one)
         return judge
+
+    return register
+
+
+def metric_of_sources(
+    name: str,
+    combine: Literal["sum", "mean"],
+    *,
+    better: Direction,
+    bounds: tuple[float, float],
+    reference: str,
+    definition: str,
+    version: int = 1,
+    passport: Passport | None = None,
+    golden_terms: tuple[str, str] = ("", ""),
+    variant_of: str = "",
+) -> Callable[[CompareT], CompareT]:
+    """Register the decorated function `(fused) -> (of a, of b)` as three metrics: the sum or mean of its two terms, and each term.
+
+    Args:
+        name: of the whole; the terms are `<name>_a` and `<name>_b`.
+        combine: whether the whole is the terms' sum or their mean.
+        better: as in `Metric`, of the whole and of the terms.
+        bounds: of a term.
+        reference: as in `Metric`.
+        definition: of a term for the source X and the candidate F.
+        version: as in `Metric`.
+        passport: of the whole; its combination must be `combine`.
+        golden_terms: the rows of the golden values for the terms.
+        variant_of: as in `Metric`.
+    """
+    factor = 2 if combine == "sum" else 1
+    whole = f"M(A,F) + M(B,F), M(X,F) = {definition}" if combine == "sum" else f"(M(A,F) + M(B,F)) / 2, M(X,F) = {definition}"
+
+    def register(compare: CompareT) -> CompareT:
+        total = (factor * bounds[0], factor * bounds[1])
+        judge = Total(compare, factor / 2)
+        _add(_metrics, "metric", name, Metric(name, judge, better, total, version, reference, whole, (), "MIT", passport, "", variant_of))
+        for source, index in _SOURCES:
+            of_source = passport.narrow(source, golden_terms[index]) if passport else None
+            one = f"{name}_{source}"
+            text = f"M({source.upper()},F), M(X,F) = {definition}"
+            term = Metric(one, Term(compare, index), better, bounds, version, reference, text, (), "MIT", of_source, name, variant_of)
+            _add(_metrics, "metric", one, term)
+        return compare
 
     return register
 
@@ -220,6 +304,21 @@ def resolve_methods(names: Iterable[str]) -> tuple[str, ...]:
             raise unknown_name("method", name, [*known, *sets])
         found |= {one.name for one in known.values() if name in (one.name, *one.member_of)}
     return tuple(sorted(found))
+
+
+def resolve_metrics(names: Iterable[str]) -> tuple[str, ...]:
+    """Metric names in their order, each once, with "all" replaced by every metric and its terms, without variants and families.
+
+    Raises:
+        UnknownName: a name is no metric; a member of a family raises what its family does.
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        if name == "all":
+            found |= dict.fromkeys(one.name for one in metrics().values() if not one.variant_of)
+        else:
+            found[find_metric(name).name] = None
+    return tuple(found)
 
 
 T = TypeVar("T")

@@ -1,0 +1,53 @@
+"""The golden cases: five made triples of pictures, and what public implementations and a float64 reference print for them.
+
+`values.csv` holds one row per case, metric and implementation. Rows of "refimpl(py)" are of an independent float64 implementation of the
+definitions; all others were printed by the public code they name (MATLAB sources under Octave 7.3). An empty or `nan` value is what the
+implementation printed, or that it failed.
+"""
+
+import csv
+import functools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from prior.arrays import Picture
+from prior.pictures import read_picture
+
+CASES = ("c07_gradients_avg", "c08_noise_avg", "c09_constant", "c11_tiny16", "c13_saturated_max")
+REFERENCE = "refimpl(py)"
+_FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One golden case: two sources and a candidate, uint8 `(H, W)`."""
+
+    name: str
+    a: Picture
+    b: Picture
+    f: Picture
+
+
+def read_case(name: str) -> Case:
+    """One of `CASES`, decoded."""
+    return Case(name, *(read_picture(_FOLDER / name / f"{which}.png").pixels for which in "abf"))
+
+
+def list_values(metric: str, implementation: str = REFERENCE) -> Mapping[str, float]:
+    """What an implementation prints for every case under this name; nan where it prints none, empty where the name is unknown."""
+    return {case: value for (case, name, code), value in _read_values().items() if (name, code) == (metric, implementation)}
+
+
+@functools.cache
+def _read_values() -> Mapping[tuple[str, str, str], float]:
+    with (_FOLDER / "values.csv").open(newline="") as lines:
+        return {(row["case"], row["metric"], row["implementation"]): _parse(row["value"]) for row in csv.DictReader(lines)}
+
+
+def _parse(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,73 @@
+"""The passport of a metric: what must be known of it before its numbers can be set beside anybody else's."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Combination = Literal["candidate alone", "sum", "mean", "weighted", "joint", "one source"]
+"""How the two sources enter: not at all, as a sum or mean of one term each, weighted within the formula, together, or one of them alone."""
+Trend = Literal["rises", "falls", "varies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where public code prints another number under the same name.
+
+    Attributes:
+        code: who: the name of a public implementation.
+        how: what it does instead.
+        size: by how much, on a golden case or in general.
+    """
+
+    code: str
+    how: str
+    size: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passport:
+    """Everything about a metric that its formula leaves open.
+
+    Attributes:
+        title: its full name.
+        symbol: what tables call it, as LaTeX.
+        meaning: what it tells, in one sentence.
+        combination: how the two sources enter.
+        dynamic_range: of the levels it works on, with what is done to them first.
+        window: the neighbourhood it looks at.
+        border: what stands beyond the edge of the image.
+        smallest: px that the shorter side must have; nan below.
+        undefined: when it is nan, in words.
+        symmetric: whether swapping the sources leaves the number.
+        noise: how the number moves when noise is added to a good candidate; "varies" where it depends on the pair.
+        blur: how it moves when a good candidate is blurred.
+        golden: the row of the golden values that it must equal; empty where there is none.
+        tolerance: relative error allowed against them (absolute below 1).
+        differences: where public code differs.
+    """
+
+    title: str
+    symbol: str
+    meaning: str
+    combination: Combination
+    dynamic_range: str
+    undefined: str
+    noise: Trend
+    blur: Trend
+    window: str = "the whole image"
+    border: str = "none"
+    smallest: int = 1
+    symmetric: bool = True
+    golden: str = ""
+    tolerance: float = 1e-6
+    differences: tuple[Difference, ...] = ()
+
+    def narrow(self, source: Literal["a", "b"], golden: str) -> "Passport":
+        """The passport of the metric's term for one source."""
+        return replace(
+            self,
+            title=f"{self.title}, source {source} alone",
+            symbol=f"{self.symbol}$_{{{source.upper()}}}$",
+            combination="one source",
+            symmetric=False,
+            golden=golden,
+        )
