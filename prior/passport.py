@@ -5,7 +5,7 @@ from typing import Literal
 
 Combination = Literal["candidate alone", "sum", "mean", "weighted", "joint", "one source"]
 """How the two sources enter: not at all, as a sum or mean of one term each, weighted within the formula, together, or one of them alone."""
-Trend = Literal["rises", "falls", "varies"]
+Trend = Literal["rises", "falls", "varies", "unstated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,11 @@ class Passport:
         smallest: px that the shorter side must have; nan below.
         undefined: when it is nan, in words.
         symmetric: whether swapping the sources leaves the number.
-        noise: how the number moves when noise is added to a good candidate; "varies" where it depends on the pair.
+        noise: how the number moves when noise is added to a good candidate; "varies" where it depends on the pair,
+            "unstated" where nobody has looked: for terms of one source and for judges from elsewhere.
         blur: how it moves when a good candidate is blurred.
         golden: the row of the golden values that it must equal; empty where there is none.
+        golden_by: the implementation that printed them.
         tolerance: relative error allowed against them (absolute below 1).
         differences: where public code differs.
     """
@@ -58,6 +60,7 @@ class Passport:
     smallest: int = 1
     symmetric: bool = True
     golden: str = ""
+    golden_by: str = "refimpl(py)"
     tolerance: float = 1e-6
     differences: tuple[Difference, ...] = ()
 
@@ -69,5 +72,7 @@ class Passport:
             symbol=f"{self.symbol}$_{{{source.upper()}}}$",
             combination="one source",
             symmetric=False,
+            noise="unstated",
+            blur="unstated",
             golden=golden,
         )

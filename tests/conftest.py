@@ -1,8 +1,10 @@
 """What several tests share: the folder of real pairs, and an S3 server on loopback; and the options of the survival tests."""
 
+import importlib.util
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -28,6 +30,20 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("needs the folder `shared` (real pairs and golden values) beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def textbook() -> Mapping[str, Callable[[Any, Any, Any], float]]:
+    """The metrics once more by their names, plain and slow: what the modules of `tests/textbook` say."""
+    found: dict[str, Callable[[Any, Any, Any], float]] = {}
+    for path in sorted((Path(__file__).parent / "textbook").glob("*.py")):
+        # by its path: the name `tests` belongs to a package that pyiqa installs
+        spec = importlib.util.spec_from_file_location(f"textbook_{path.stem}", path)
+        assert spec and spec.loader
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        found |= module.METRICS
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -25,16 +25,6 @@ Row = dict[str, str]
 
 NAMES = ("qabf", "ssim", "ssim_a", "ssim_b", "ssim_l2", "vif", "vif_a", "vif_b")
 CRITERIA = ("score_intended", "score_released", "score_balanced")
-GOLDEN = Path(__file__).resolve().parents[1] / "golden"
-# What the shared table of golden values calls our metrics.
-GOLDEN_NAMES = {
-    "SSIM_skimage_L255_sum": "ssim",
-    "SSIM_skimage_L2_sum(DiffIF old skimage)": "ssim_l2",
-    "VIF_sum": "vif",
-    "VIF_AF": "vif_a",
-    "VIF_BF": "vif_b",
-    "Qabf(tie=gF)": "qabf",
-}
 # The folders of sources a and b of each published set.
 SOURCES = {
     "vifb": ("ir", "vis"),
@@ -47,10 +37,10 @@ SOURCES = {
 
 
 def load_reference() -> ModuleType:
-    """`tests/reference.py` by its path: the name `tests` belongs to a package that pyiqa installs."""
-    spec = importlib.util.spec_from_file_location("reference", Path(__file__).resolve().parents[1] / "reference.py")
+    """`tests/textbook/criteria.py` by its path: the name `tests` belongs to a package that pyiqa installs."""
+    spec = importlib.util.spec_from_file_location("reference", Path(__file__).resolve().parents[1] / "textbook" / "criteria.py")
     if spec is None or spec.loader is None:
-        pytest.fail("tests/reference.py is not there")
+        pytest.fail("tests/textbook/criteria.py is not there")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -85,10 +75,6 @@ def read_grey(path: Path) -> Grey:
     return np.rint(cv2.cvtColor(colour.astype(np.float32), cv2.COLOR_BGR2GRAY)).astype(np.uint8)
 
 
-def read_case(folder: Path) -> list[Grey]:
-    return [read_grey(folder / f"{name}.png") for name in ("a", "b", "f")]
-
-
 def find_stem(folder: Path, stem: str) -> Path:
     return next(path for path in folder.iterdir() if path.stem == stem)
 
@@ -101,25 +87,7 @@ def scene() -> list[Grey]:
     return [a, b, np.maximum(a, b)]
 
 
-# --- golden numbers -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("case", sorted({row["case"] for row in read_rows(GOLDEN / "values.csv")}))
-def test_golden_values_of_the_synthetic_cases(case: str) -> None:
-    scores = judge(*read_case(GOLDEN / case))
-    expected = {row["metric"]: float(row["value"]) for row in read_rows(GOLDEN / "values.csv") if row["case"] == case}
-    assert len(expected) == 6
-    assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-6, nan_ok=True)
-
-
-def test_golden_values_of_all_cases(shared: Path) -> None:
-    rows = [row for row in read_rows(shared / "golden" / "values.csv") if row["metric"] in GOLDEN_NAMES]
-    rows = [row for row in rows if row["implementation"] == "refimpl(py)"]
-    assert len(rows) == 15 * len(GOLDEN_NAMES)
-    for case, group in itertools.groupby(rows, key=lambda row: row["case"]):
-        scores = judge(*read_case(shared / "golden" / case))
-        for row in group:
-            assert scores[GOLDEN_NAMES[row["metric"]]] == pytest.approx(float(row["value"]), abs=1e-6, nan_ok=True), row
+# --- golden numbers: those of the cases stand in test_passports.py ---------------------------------------------------------------
 
 
 def test_published_scores_and_their_winners(shared: Path) -> None:

@@ -111,3 +111,11 @@ def _preservation(strength: Field, angle: Field, strength_f: Field, angle_f: Fie
     agreement = 1 - np.abs(angle - angle_f) / (np.pi / 2)
     kept: Field = 0.9994 / (1 + np.exp(-15 * (ratio - 0.5))) * 0.9879 / (1 + np.exp(-22 * (agreement - 0.8)))
     return kept
+
+
+METRICS = {
+    "ssim": lambda a, b, f: ssim(a, f, 255) + ssim(b, f, 255),
+    "ssim_l2": lambda a, b, f: ssim(a, f, 2) + ssim(b, f, 2),
+    "vif": lambda a, b, f: vif(a, f) + vif(b, f),
+    "qabf": qabf,
+}

@@ -1,0 +1,208 @@
+"""Variants: every one gives the numbers that the public implementation it is named after has printed."""
+
+import csv
+import functools
+import importlib.util
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from prior import golden
+from prior.arrays import luma
+from prior.pictures import read_picture
+from prior.registry import find_metric, metrics
+from prior.statistics import Fused, Sources
+from prior.variants import VARIANTS, find_variant
+from storage.errors import UnknownName
+
+Grey = NDArray[np.uint8]
+
+DIFF_IF = "Diff-IF Evaluator.py"
+PRINTED: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    "diff-if-released": (
+        DIFF_IF,
+        {
+            **{name: name.upper() for name in ("en", "sd", "sf", "ag", "scd", "cc", "mse", "psnr")},
+            "mi": "MI(ln)",
+            "qabf": "Qabf",
+            "ssim": "SSIM_sum(skimage<=0.19 behaviour: data_range=2)",
+            "vif": "VIF_sum(called VIFF)",
+        },
+    ),
+    "diff-if": (DIFF_IF, {"ssim": "SSIM_sum(data_range=255)", "qabf": "Qabf", "en": "EN", "mi": "MI(ln)", "psnr": "PSNR"}),
+    "vifb": (
+        "VIFB.m @Octave7.3",
+        {
+            **{name: name.upper() for name in ("ag", "ce", "ei", "en", "mi", "psnr", "q_cb", "q_cv", "rmse", "sd", "sf", "ssim")},
+            "qabf": "Qabf",
+        },
+    ),
+    "mefb": (
+        "MEFB.m @Octave7.3",
+        {
+            **{name: name.upper() for name in ("ce", "psnr", "q_c", "q_cb", "q_cv", "q_ncie", "q_p", "q_te", "q_w", "q_y", "sd")},
+            "nmi": "Q_MI",
+            "qabf": "Qabf",
+            "viff": "VIFF_Han",
+        },
+    ),
+    "liu2012": (
+        "LiuTPAMI2012.m @Octave7.3",
+        {
+            **{f"q_{name}": f"Q_{name.upper()}" for name in ("c", "cb", "cv", "e", "g", "m", "ncie", "p", "s", "sf", "w", "y")},
+            "nmi": "Q_MI",
+            "q_te": "Q_TE_nava",
+            "q_te_cvejic": "Q_TE_cvejic",
+        },
+    ),
+    "tang-matlab": (
+        "LinfengTang.m @Octave7.3",
+        {
+            **{name: name.upper() for name in ("ag", "cc", "en", "mef_ssim", "mi", "mse", "ms_ssim", "psnr", "scd", "sd", "sf", "vif")},
+            "fmi_dct": "FMI_dct",
+            "fmi_gradient": "FMI_gradient",
+            "fmi_pixel": "FMI_none",
+            "nabf": "Nabf",
+            "nabf_swapped": "Nabf(args swapped as analysis_Reference.m calls it)",
+            "qabf": "Qabf",
+            "ssim": "SSIM_doubleL1_mean",
+            "vif_a": "VIF_AF",
+            "vif_b": "VIF_BF",
+        },
+    ),
+}
+SINGLE = 1e-6  # Diff-IF computes in float32
+LOOSE: Mapping[tuple[str, str], float] = {
+    ("mefb", "q_cb"): 1e-5,  # divides the levels by 255 first: halves round the other way
+    ("mefb", "viff"): 2e-5,  # ties of the gain on c07
+    ("mefb", "q_c"): 5e-4,
+    ("mefb", "q_y"): 5e-4,
+    ("liu2012", "q_c"): 5e-4,
+    ("liu2012", "q_y"): 5e-4,
+    ("diff-if-released", "ssim"): 1e-5,  # float32 sums with a tiny C
+    ("vifb", "q_cb"): 1e-6,
+}
+EXCLUDED: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("diff-if-released", "vif"): ("c11_tiny16",),
+}
+"""Cases where the implementation prints something that is no number of its definition: a reason stands beside each in the tests below."""
+
+
+@functools.cache
+def load(folder: Path) -> Fused:
+    a, b, f = (luma(read_picture(folder / f"{which}.png").pixels) for which in "abf")
+    return Fused(f, Sources(a, b))
+
+
+def find_errors(folder: Path, rows: Mapping[tuple[str, str, str], str], variant: str) -> list[str]:
+    """What is wrong with a variant's numbers on one case."""
+    implementation, names = PRINTED[variant]
+    wrong = []
+    for name, printed in names.items():
+        text = rows.get((folder.name, printed, implementation), "error")
+        if text == "error" or folder.name in EXCLUDED.get((variant, name), ()):
+            continue
+        score, expected = find_metric(VARIANTS[variant].metrics[name]).judge(load(folder)), float(text)
+        tolerance = LOOSE.get((variant, name), SINGLE)
+        if math.isnan(expected) and math.isnan(score):
+            continue
+        if not (score == expected or abs(score - expected) <= tolerance * max(1.0, abs(expected))):
+            wrong.append(f"{name} on {folder.name}: {score}, printed {expected}")
+    return wrong
+
+
+def read_rows(path: Path) -> dict[tuple[str, str, str], str]:
+    with path.open(newline="") as lines:
+        return {(row["case"], row["metric"], row["implementation"]): row["value"] for row in csv.DictReader(lines)}
+
+
+@pytest.mark.parametrize("variant", PRINTED)
+def test_variants_print_the_golden_numbers_of_the_synthetic_cases(variant: str) -> None:
+    folder = Path(golden.__file__).parent
+    rows = read_rows(folder / "values.csv")
+    assert not [error for case in golden.CASES for error in find_errors(folder / case, rows, variant)]
+
+
+@pytest.mark.parametrize("variant", PRINTED)
+def test_variants_print_the_golden_numbers_of_all_cases(shared: Path, variant: str) -> None:
+    rows = read_rows(shared / "golden" / "values.csv")
+    cases = sorted({case for case, _, _ in rows})
+    assert not [error for case in cases for error in find_errors(shared / "golden" / case, rows, variant)]
+
+
+def test_every_name_of_a_variant_is_tested_or_ours() -> None:
+    for name, (_, printed) in PRINTED.items():
+        untested = set(VARIANTS[name].metrics) - set(printed)
+        assert all(VARIANTS[name].metrics[one] == one or name == "diff-if" for one in untested), (name, untested)
+
+
+def test_published_tables_saturate(shared: Path) -> None:
+    tools = load_tools(shared / "tools" / "reference_metrics.py")
+    for case in ("c04_tno05_seafusion", "c05_tno05_u2fusion", "c12_odd_127x93_lap"):
+        fused = load(shared / "golden" / case)
+        a, b, f = fused.sources.a, fused.sources.b, fused.image
+        centred = np.clip(f.astype(float) - np.floor(f.mean() + 0.5), 0, 255)
+        expected = {
+            "en": tools.EN(f),
+            "cc": tools.CC(a, b, f),
+            "scd": tools.SCD(a, b, f),
+            "sf": tools.SF_mean(f) / 255,
+            "sd": math.sqrt(np.minimum(centred**2, 255).mean()),
+            "ag": tools.AG_central(f, "m1"),
+            "mi": tools.MI_tang(a, b, f),
+            "vif": saturate_vif(tools, a, f) + saturate_vif(tools, b, f),
+            "mse": tools.MSE(a, b, f) / 65025,
+            "psnr": tools.PSNR_tang(a, b, f),
+        }
+        scores = {name: one.judge(fused) for name, one in find_variant("tang-published").find_metrics()}
+        assert scores == pytest.approx(expected, rel=1e-6)
+
+
+def load_tools(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("reference_metrics", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def saturate_vif(tools: ModuleType, reference: Grey, distorted: Grey) -> float:
+    """VIF as MATLAB computes it on uint8: at the first scale the products of levels stop at 255; deeper scales are double."""
+    kept = there = 0.0
+    x, y = reference.astype(float), distorted.astype(float)
+    for scale in range(4):
+        width = 2 ** (4 - scale) + 1
+        window = tools.g1(width, width / 5)
+        if scale:
+            x, y = (tools.valid(image, window)[::2, ::2] for image in (x, y))
+        top = 255.0 if scale == 0 else math.inf
+        mean_x, mean_y = tools.valid(x, window), tools.valid(y, window)
+        var_x = np.maximum(tools.valid(np.minimum(x * x, top), window) - mean_x**2, 0)
+        var_y = np.maximum(tools.valid(np.minimum(y * y, top), window) - mean_y**2, 0)
+        cov = tools.valid(np.minimum(x * y, top), window) - mean_x * mean_y
+        gain = cov / (var_x + 1e-10)
+        rest = var_y - gain * cov
+        rest, gain, var_x = np.where(var_x < 1e-10, var_y, rest), np.where(var_x < 1e-10, 0, gain), np.where(var_x < 1e-10, 0, var_x)
+        rest, gain = np.where(var_y < 1e-10, 0, rest), np.where(var_y < 1e-10, 0, gain)
+        rest, gain = np.where(gain < 0, var_y, rest), np.where(gain < 0, 0, gain)
+        kept += float(np.log10(1 + gain**2 * var_x / (np.maximum(rest, 1e-10) + 2)).sum())
+        there += float(np.log10(1 + var_x / 2).sum())
+    return kept / there
+
+
+def test_every_variant_names_registered_metrics_and_says_whose_it_is() -> None:
+    for name, one in VARIANTS.items():
+        assert one.name == name and one.title
+        assert all(metric.name in metrics() for _, metric in one.find_metrics())
+        assert set(one.printed) <= set(one.metrics)
+        assert one.find_printed("en") == "EN"
+
+
+def test_an_unknown_variant_lists_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="unknown variant 'tang'; did you mean"):
+        find_variant("tang")
