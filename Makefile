@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help prior server deploy worker test test-survival format bench-score bench-build bench-store bench-methods bench-loader bench-train clean
+.PHONY: help prior server deploy worker test test-survival format bench-metrics bench-build bench-store bench-methods bench-loader bench-train clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -38,8 +38,8 @@ format: .venv/installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-score: .venv/installed-dev ## Milliseconds per candidate and metric
-	$(BIN)/python benchmarks/bench_score.py
+bench-metrics: .venv/installed-dev ## Metrics: milliseconds, beside their textbook versions; errors; memory
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/bench_metrics.py
 
 bench-methods: .venv/installed-dev ## Methods: milliseconds, likeness to published images, strength on real pairs (two of each set)
 	$(BIN)/python benchmarks/bench_methods.py
