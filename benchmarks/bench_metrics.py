@@ -1,6 +1,7 @@
 """Time every metric on one thread beside its textbook version in the same run, with its errors, and weigh the whole suite.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/bench_metrics.py [--width 640 --height 480 --repeats 15] [--only ssim,vif] [--part speed|errors|memory]
+Usage: OMP_NUM_THREADS=1 python benchmarks/bench_metrics.py [--width 640 --height 480 --repeats 15] [--only ssim,vif]
+       [--part speed|errors|memory]
 
 Speed: each metric alone, its sources' statistics ready, then groups of metrics that share what they have in common; medians. Errors: the
 largest against the golden values, relative, absolute below 1 (of all 15 cases where the folder `shared` lies beside the checkout, else of

@@ -17,10 +17,12 @@ import typer
 
 from flows.care_commands import gc, repair, verify
 from flows.diff_command import diff
+from flows.evaluate_command import evaluate
 from flows.export_command import export
 from flows.leaks_command import leaks
 from flows.logs import PACKAGES
-from flows.method_commands import methods, metrics
+from flows.method_commands import methods
+from flows.metric_commands import metrics
 from flows.model_commands import model_app, train
 from flows.options import (
     INTERRUPTED,
@@ -28,6 +30,7 @@ from flows.options import (
     Format,
     IfHeldChoice,
     IfHeldOption,
+    MetricNames,
     RowFormat,
     SamplingSteps,
     Scheduler,
@@ -36,7 +39,9 @@ from flows.options import (
     TlsCa,
     TlsCert,
     TlsKey,
+    VariantName,
     Workers,
+    split_names,
     tell_stopped,
 )
 from flows.version_commands import branch, manifest, reselect, snapshots, tag
@@ -253,22 +258,28 @@ def score(
     a: Annotated[Path, typer.Argument(help="The first source.")],
     b: Annotated[Path, typer.Argument(help="The second source.")],
     fused: Annotated[Path, typer.Argument(help="The fused picture.")],
-    metrics: Annotated[str, typer.Option(help="Metrics beside the standard ones, with commas.")] = "",
+    metrics: MetricNames = "",
+    variant: VariantName = "",
     form: RowFormat = Format.json,
 ) -> None:
-    """Score one fused picture against its two sources."""
+    """Score one fused picture against its two sources: by the standard metrics and those named, or as a public implementation does."""
+    from flows.columns import choose_columns
     from flows.output import print_rows, say, to_plain
     from flows.single import score_files
+    from prior.evaluate import STANDARD_METRICS
 
-    numbers, problems = score_files(a, b, fused, _split(metrics) or [])
+    standard = () if variant else STANDARD_METRICS
+    numbers, problems = score_files(a, b, fused, choose_columns([*standard, *split_names(metrics)], variant))
     for sentence in problems:
         say(sentence)
     if form is Format.json:
-        print(json.dumps({"scores": {name: to_plain(number) for name, number in numbers.items()}}))
+        named = {"variant": variant} if variant else {}
+        print(json.dumps(named | {"scores": {name: to_plain(number) for name, number in numbers.items()}}, ensure_ascii=False))
     else:
         print_rows([{"metric": name, "score": number} for name, number in numbers.items()], ("metric", "score"), form)
 
 
+app.command()(tell_stopped(evaluate))
 app.command()(train)
 app.command()(methods)
 app.command()(metrics)
@@ -352,7 +363,7 @@ def _estimate(asked: dict[str, Any], store: str, workers: int) -> None:
 
 
 def _split(names: str | None) -> list[str] | None:
-    return [name.strip() for name in names.split(",") if name.strip()] if names else None
+    return split_names(names) if names else None
 
 
 def _brief(columns: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The commands `methods` and `metrics`: what there is, and what each method contributes. Part of `flows.command_line`, and read like it."""
+"""The command `methods`: what there is, and what each method contributes. Part of `flows.command_line`, and read like it."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -41,15 +41,6 @@ def methods(
         print_rows([_describe(one) for one in registry.methods().values()], COLUMNS, form)
     else:
         print_rows([{name: getattr(one, name) for name in EVERY_COLUMN} for one in registry.methods().values()], EVERY_COLUMN, form)
-
-
-def metrics(form: RowFormat = Format.table) -> None:
-    """The metrics: name, direction, bounds, reference, what they need."""
-    from flows.output import print_rows
-    from prior import registry
-
-    columns = ("name", "better", "bounds", "reference", "needs")
-    print_rows([{name: getattr(one, name) for name in columns} for one in registry.metrics().values()], columns, form)
 
 
 def _describe(method: "Method") -> dict[str, Any]:

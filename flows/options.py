@@ -32,6 +32,13 @@ Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes of the
 IfHeldChoice = Annotated[IfHeldOption, typer.Option("--if-held", help="What to do while a build of the store runs.")]
 Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
 SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
+MetricNames = Annotated[str, typer.Option("--metrics", help="Metrics, with commas; all is every one; `fusion-prior metrics` lists them.")]
+VariantName = Annotated[
+    str,
+    typer.Option(
+        "--variant", help="A public implementation, for its numbers under its names; `fusion-prior metrics --variants` lists them."
+    ),
+]
 RowFormat = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
 SamplingSteps = Annotated[int | None, typer.Option("--steps", help="Steps of the student's sampler, 1 to 50; its own number unless given.")]
 Device = Annotated[str | None, typer.Option("--device", help="What the student computes on: auto, cpu or cuda.")]
@@ -39,6 +46,11 @@ Scheduler = Annotated[str, typer.Option("--scheduler", help="An existing Dask sc
 TlsCa = Annotated[str, typer.Option("--tls-ca", help="The authority's certificate, for a scheduler at tls://…")]
 TlsCert = Annotated[str, typer.Option("--tls-cert", help="The certificate of this side.")]
 TlsKey = Annotated[str, typer.Option("--tls-key", help="Its key, without a password.")]
+
+
+def split_names(names: str) -> list[str]:
+    """The names of a list with commas."""
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def tell_stopped(command: Callable[Asked, None]) -> Callable[Asked, None]:

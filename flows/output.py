@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from flows.summary import name_reasons
 from train.evaluate import to_difference_rows, to_json, to_standing_rows
@@ -54,6 +55,29 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: st
             # a snapshot of an older schema lacks columns
             table.add_row(*(_cell(row.get(name), "{:.4f}") for name in columns))
         _console(sys.stdout.isatty()).print(table)
+
+
+def print_cells(head: Sequence[str], rows: Sequence[Sequence[Text]], title: str = "") -> None:
+    """A table of texts to stdout, the first column to the left and all others to the right."""
+    table = Table(title=title or None, title_justify="left")
+    for number, name in enumerate(head):
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    _console(sys.stdout.isatty()).print(table)
+
+
+def print_sheet(entries: Mapping[str, str]) -> None:
+    """Names and their texts to stdout, one below the other."""
+    if not sys.stdout.isatty():
+        width = max(map(len, entries))
+        for name, text in entries.items():
+            print(f"{name:{width}}  {text}")
+        return
+    table = Table.grid(padding=(0, 2))
+    for name, text in entries.items():
+        table.add_row(Text(name, style="bold"), Text(text))
+    Console().print(table)
 
 
 def print_summary(summary: "Summary", tag: str) -> None:
@@ -121,7 +145,7 @@ def to_plain(value: object) -> object:
     """A value as JSON knows it."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return list(value) if isinstance(value, tuple) else value
+    return [to_plain(one) for one in value] if isinstance(value, tuple) else value
 
 
 def _cell(value: object, number: str) -> str:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from flows.columns import Column
 from flows.progress import Report
 from prior import evaluate, pairs
 from prior.arrays import luma
@@ -71,19 +72,18 @@ def _fuse_pair(method: Method, ref: PairRef, out: Path) -> bool:
     return True
 
 
-def score_files(a: Path, b: Path, fused: Path, metrics: Sequence[str]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """The standard metrics and those named for one fused file, as from `evaluate.score`.
+def score_files(a: Path, b: Path, fused: Path, columns: Sequence[Column]) -> tuple[dict[str, float], tuple[str, ...]]:
+    """The scores of one fused file, by the names of the columns, and a sentence for each metric that failed.
 
     Raises:
-        UnknownName: no such metric.
         InputError: a file cannot be used, or the three differ in size.
     """
-    judges = evaluate.find_metrics(metrics)
     scene = _read_scene(a, b)
     picture = read_picture(fused).pixels
     if picture.shape[:2] != scene.a.shape:
         raise InputError(f"{fused} is {_size(picture.shape)}, its sources are {_size(scene.a.shape)}; scores need equal sizes")
-    return evaluate.score(luma(picture), scene, judges)
+    scores, problems = evaluate.score(luma(picture), scene, [column.metric for column in columns])
+    return {column.name: scores[column.metric.name] for column in columns}, problems
 
 
 def _read_scene(a: Path, b: Path) -> Scene:

@@ -2,139 +2,146 @@
 
 Sobel gradients as in the public implementations most used, which differ from the paper in three ways kept here: the border of zeros
 counts as an edge (constant images score about 0.97), where two strengths are equal the strength itself stands for their ratio, and the
-difference of two directions is not folded (it reaches pi, where the paper means pi / 2 at most).
+difference of two directions is not folded (it reaches pi, where the paper means pi / 2 at most). The variants undo or change one each.
 
 Reference: Xydeas, Petrovic 2000, 10.1049/el:20000267.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
-import cv2
 import numpy as np
-from numba import njit
-from numpy.typing import NDArray
 
-from prior.arrays import Picture
+from prior.passport import Difference, Passport
 from prior.registry import metric
 from prior.statistics import Fused, Sources
+from prior.statistics.gradients import Curves, Edges, add, find_edges, keep
 
-SINGLE = np.float32
-ONE, TWO, SIXTEENTH, HALF_PI = SINGLE(1), SINGLE(2), SINGLE(1 / 16), SINGLE(math.pi / 2)
-CEILING = SINGLE(0.9994 * 0.9879)  # the two constants Gamma of the paper: no edge is kept better
-STRENGTH_SLOPE, STRENGTH_MIDDLE = SINGLE(-15), SINGLE(0.5)  # kappa and sigma of the strengths
-ANGLE_SLOPE, ANGLE_MIDDLE = SINGLE(-22), SINGLE(0.8)  # kappa and sigma of the directions
-# Abramowitz, Stegun 1964, 4.4.49: arctan(t) / t in powers of t^2, error below 2e-8 for t in [0, 1].
-ARCTAN = tuple(
-    SINGLE(c)
-    for c in (1, -0.3333314528, 0.1999355085, -0.1420889944, 0.1065626393, -0.0752896400, 0.0429096138, -0.0161657367, 0.0028662257)
+REFERENCE = "Xydeas, Petrovic 2000, 10.1049/el:20000267"
+CURVES = Curves(
+    ceiling=0.9994 * 0.9879,  # the two constants Gamma of the paper: no edge is kept better
+    strength_slope=15,
+    strength_middle=0.5,
+    equal=(0, 2),  # from 2 on the curve of the strengths is flat
+    angle_slope=22,
+    angle_middle=0.8,
+    opposed=1,
 )
-EXP = tuple(SINGLE(1 / math.factorial(k)) for k in range(8))
+FOLDED = replace(CURVES, opposed=-1)
+TIE_ONE = replace(CURVES, equal=(1, 1))
+TIE_LARGE = replace(CURVES, equal=(2, 2))
+SUM = (
+    "sum(QA gA + QB gB) / sum(gA + gB), Q = 0.9994 / (1 + exp(-15 (G - 0.5))) * 0.9879 / (1 + exp(-22 (D - 0.8))), "
+    "G = smaller / larger strength (equal strengths: G = {tie}), D = 1 - |difference of angles| / (pi / 2), {fold}, "
+    "Sobel on {levels} with a border of zeros, angle = atan(sy / sx), pi / 2 where sx = 0"
+)
+DEFINITION = SUM.format(tie="gF", fold="angles not folded", levels="0..255")
+PASSPORT = Passport(
+    title="edge preservation of Xydeas and Petrovic",
+    symbol="$Q^{AB/F}$",
+    meaning="How well strength and direction of the sources' edges are kept, stronger edges weighing more.",
+    combination="weighted",
+    dynamic_range="0..255, as they are",
+    undefined="where both sources are black or 1 px; 0.967 for other constants, 0.975 where all three images are equal",
+    noise="falls",
+    blur="falls",
+    window="3 x 3",
+    border="zeros, which count as edges",
+    golden="Qabf(tie=gF)",
+    differences=(
+        Difference("the paper", "the difference of two directions folded to pi / 2", "c04: 0.574, not 0.541; see qabf_folded"),
+        Difference("Topanxal", "angles by atan2, slopes swapped", "c04: 0.550"),
+        Difference("bfliu7 (Python)", "images stretched, border mirrored, angles by atan2", "c04: 0.517"),
+        Difference("chenzpstar", "folded, border mirrored, weights g^1.5", "c04: 0.687"),
+        Difference("Linfeng Tang's published tables", "for an unknown reason not what the code gives today", "up to 0.001"),
+    ),
+)
 
-Singles = NDArray[np.float32]
 
-
-@dataclass(frozen=True, slots=True)
-class Edges:
-    """The gradient of one image.
-
-    Attributes:
-        strengths: float32 `(H, W)`, in grey levels times 8.
-        angles: float32 `(H, W)`, in (-pi/2, pi/2]; pi/2 where the horizontal derivative is 0.
-    """
-
-    strengths: Singles
-    angles: Singles
+@metric("qabf", better="higher", bounds=(0, CURVES.ceiling), reference=REFERENCE, definition=DEFINITION, passport=PASSPORT)
+def qabf(fused: Fused) -> float:
+    """Edge preservation of both sources, weighted by their edge strengths; nan where both sources are black everywhere."""
+    return _preserve(fused, CURVES)
 
 
 @metric(
-    "qabf",
+    "qabf_folded",
     better="higher",
-    bounds=(0, float(CEILING)),
-    reference="Xydeas, Petrovic 2000, 10.1049/el:20000267",
-    definition=(
-        "sum(QA gA + QB gB) / sum(gA + gB), Q = 0.9994 / (1 + exp(-15 (G - 0.5))) * 0.9879 / (1 + exp(-22 (D - 0.8))), "
-        "G = smaller / larger strength (equal strengths: G = gF), D = 1 - |difference of angles| / (pi / 2), angles not folded, "
-        "Sobel on 0..255 with a border of zeros, angle = atan(sy / sx), pi / 2 where sx = 0"
+    bounds=(0, FOLDED.ceiling),
+    reference=REFERENCE,
+    definition=SUM.format(tie="gF", fold="its absolute value: angles folded", levels="0..255"),
+    passport=replace(
+        PASSPORT,
+        title="edge preservation, directions folded",
+        golden="Qabf(tie=gF,folded angle)",
+        differences=(Difference("Linfeng Tang, VIFB, Diff-IF", "directions not folded", "c04: 0.541, not 0.574; see qabf"),),
     ),
+    variant_of="qabf",
 )
-def qabf(fused: Fused) -> float:
-    """Edge preservation of both sources, weighted by their edge strengths; nan where both sources are black everywhere."""
+def qabf_folded(fused: Fused) -> float:
+    """The same with opposite directions agreeing, as the paper means it; nan where both sources are black everywhere."""
+    return _preserve(fused, FOLDED)
+
+
+@metric(
+    "qabf_tie_one",
+    better="higher",
+    bounds=(0, TIE_ONE.ceiling),
+    reference=REFERENCE,
+    definition=SUM.format(tie="1", fold="angles not folded", levels="0..255"),
+    passport=replace(
+        PASSPORT,
+        title="edge preservation, equal strengths as 1",
+        golden="Qabf(tie=1)",
+        differences=(
+            Difference(
+                "Linfeng Tang, VIFB, Diff-IF", "G = gF where strengths are equal", "c04: 0.5405120, not 0.5405117; at most 6e-4; see qabf"
+            ),
+        ),
+    ),
+    variant_of="qabf",
+)
+def qabf_tie_one(fused: Fused) -> float:
+    """The same where the ratio of equal strengths is 1, as it should be; nan where both sources are black everywhere."""
+    return _preserve(fused, TIE_ONE)
+
+
+@metric(
+    "qabf_vifb",
+    better="higher",
+    bounds=(0, TIE_LARGE.ceiling),
+    reference=REFERENCE,
+    definition=SUM.format(tie="gF", fold="angles not folded", levels="0..65025"),
+    passport=replace(
+        PASSPORT,
+        title="edge preservation of levels times 255",
+        dynamic_range="multiplied by 255, to 0..65025",
+        golden="Qabf",
+        golden_by="VIFB.m @Octave7.3",
+        differences=(Difference("Linfeng Tang, Diff-IF", "levels 0..255", "below 2e-6: only where equal strengths are below 2; see qabf"),),
+    ),
+    variant_of="qabf",
+)
+def qabf_vifb(fused: Fused) -> float:
+    """The same of levels times 255, where equal strengths count as the best of ratios; nan where both sources are black everywhere."""
+    return _preserve(fused, TIE_LARGE)
+
+
+def _preserve(fused: Fused, curves: Curves) -> float:
+    """The share of both sources' edge strengths that is kept; nan where there is no edge at all."""
     of_a, of_b, weight = fused.sources.once(_prepare)
     if weight == 0:
         return math.nan
-    of_f = _find_edges(fused.image)
-    return (_preserve(of_a, of_f) + _preserve(of_b, of_f)) / weight
+    of_f = find_edges(fused.image, "zero")
+    return (_sum_kept(of_a, of_f, curves) + _sum_kept(of_b, of_f, curves)) / weight
 
 
 def _prepare(sources: Sources) -> tuple[Edges, Edges, float]:
     """The edges of both sources and the sum of all their strengths."""
-    of_a, of_b = _find_edges(sources.a), _find_edges(sources.b)
-    return of_a, of_b, float(of_a.strengths.sum(dtype=np.float64) + of_b.strengths.sum(dtype=np.float64))
+    of_a, of_b = find_edges(sources.a, "zero"), find_edges(sources.b, "zero")
+    return of_a, of_b, add(of_a.strengths) + add(of_b.strengths)
 
 
-def _find_edges(image: Picture) -> Edges:
-    return Edges(*_differentiate(cv2.copyMakeBorder(image, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)))
-
-
-def _preserve(x: Edges, f: Edges) -> float:
-    total: float = _sum_preserved(x.strengths, x.angles, f.strengths, f.angles)
-    return total
-
-
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _differentiate(padded):  # type: ignore[no-untyped-def]
-    """Strength and angle of the Sobel gradient of the inside of a picture with a border of 1 px."""
-    height, width = padded.shape[0] - 2, padded.shape[1] - 2
-    strengths, angles = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
-    for i in range(height):
-        above, here, below = padded[i], padded[i + 1], padded[i + 2]
-        for j in range(width):
-            corners = np.int32(below[j]) - np.int32(above[j + 2])
-            diagonal = np.int32(above[j]) - np.int32(below[j + 2])
-            sx = np.int32(corners + diagonal + 2 * (np.int32(here[j]) - np.int32(here[j + 2])))
-            sy = np.int32(corners - diagonal + 2 * (np.int32(below[j + 1]) - np.int32(above[j + 1])))
-            x, y = SINGLE(abs(sx)), SINGLE(abs(sy))
-            strengths[i, j] = np.sqrt(x * x + y * y)  # exact below the root: both are integers below 2^11
-            angle = _arctan(min(x, y) / max(x, y, ONE))
-            angle = HALF_PI - angle if y > x or sx == 0 else angle
-            angles[i, j] = -angle if sx != 0 and (sx < 0) != (sy < 0) else angle
-    return strengths, angles
-
-
-# The order of the additions may change: that alone lets the compiler add up several pixels at once.
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
-def _sum_preserved(x_strengths, x_angles, f_strengths, f_angles):  # type: ignore[no-untyped-def]
-    """The sum of a source's edge strengths, each times the share of it that the candidate preserves."""
-    preserved = 0.0
-    for i in range(x_strengths.shape[0]):
-        for j in range(x_strengths.shape[1]):
-            g, f = x_strengths[i, j], f_strengths[i, j]
-            # From 2 on the curve of the strengths is flat; below 1 a strength is 0, and the quotient with it.
-            ratio = min(f, TWO) if g == f else min(g, f) / max(g, f, ONE)
-            agreement = ONE - abs(x_angles[i, j] - f_angles[i, j]) / HALF_PI
-            doubt = _exp(STRENGTH_SLOPE * (ratio - STRENGTH_MIDDLE))
-            turn = _exp(ANGLE_SLOPE * (agreement - ANGLE_MIDDLE))
-            preserved += np.float64(CEILING * g / ((ONE + doubt) * (ONE + turn)))
-    return preserved
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _arctan(t):  # type: ignore[no-untyped-def]
-    total = ARCTAN[8]
-    for k in range(7, -1, -1):
-        total = ARCTAN[k] + t * t * total
-    return t * total
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _exp(x):  # type: ignore[no-untyped-def]
-    """The exponential for x in [-23, 40]: of a sixteenth by its series, then four squarings; accurate where 1 / (1 + exp) is not 0 or 1."""
-    t = x * SIXTEENTH
-    total = EXP[7]
-    for k in range(6, -1, -1):
-        total = EXP[k] + t * total
-    total *= total
-    total *= total
-    total *= total
-    return total * total
+def _sum_kept(x: Edges, f: Edges, curves: Curves) -> float:
+    kept = keep(x, f, curves)
+    return add(np.multiply(kept, x.strengths, out=kept))

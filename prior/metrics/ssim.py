@@ -7,26 +7,59 @@ Reference: Wang, Bovik, Sheikh, Simoncelli 2004, 10.1109/TIP.2003.819861.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from prior.arrays import Picture
-from prior.registry import metric
+from prior.passport import Difference, Passport
+from prior.registry import metric_of_sources
 from prior.statistics import Fused, Sources
 
-REFERENCE = "Wang, Bovik, Sheikh, Simoncelli 2004, 10.1109/TIP.2003.819861"
-DEFINITION = (
-    "mean over all 7x7 windows of (2 mx my + C1)(2 cxy + C2) / ((mx^2 + my^2 + C1)(vx + vy + C2)), "
-    "uniform weights, sample covariance (48 degrees of freedom), C1 = (0.01 L)^2, C2 = (0.03 L)^2, "
-)
 SIDE = 7
 PIXELS = SIDE * SIDE
 K1, K2 = 0.01, 0.03
 RANGE = 255.0
 RANGE_RELEASED = 2.0  # what scikit-image before 0.20 assumed for float images, whatever they held
+
+REFERENCE = "Wang, Bovik, Sheikh, Simoncelli 2004, 10.1109/TIP.2003.819861"
+DEFINITION = (
+    "mean over all 7x7 windows of (2 mx mf + C1)(2 cxf + C2) / ((mx^2 + mf^2 + C1)(vx + vf + C2)), "
+    "uniform weights, sample covariance (48 degrees of freedom), C1 = (0.01 L)^2, C2 = (0.03 L)^2, "
+)
+PASSPORT = Passport(
+    title="structural similarity",
+    symbol="SSIM",
+    meaning="How much the fused image has the local brightness, contrast and structure of the sources.",
+    combination="sum",
+    dynamic_range="0..255 with L = 255",
+    window="7x7, uniform weights",
+    border="windows wholly inside",
+    smallest=SIDE,
+    undefined="below 7 px",
+    noise="falls",
+    blur="varies",
+    golden="SSIM_skimage_L255_sum",
+    differences=(
+        Difference("Diff-IF, released, with scikit-image before 0.20", "L = 2 on levels of 0..255: `ssim_l2`", "c04: 0.934, not 1.072"),
+        Difference("Diff-IF, released, with scikit-image 0.20 and later", "gives no data_range: raises an error", "no number"),
+        Difference("VIFB", "Gaussian window of 11 px, plain covariance: `ssim_gaussian`", "c04: 1.088, not 1.072"),
+        Difference("Linfeng Tang (MATLAB)", "Gaussian window of 11 px, L = 1 on levels of 0..255, mean", "c04: 0.464, not 1.072"),
+        Difference("chenzpstar (torch)", "Gaussian window of 11 px, mean", "c04: 0.544, not 1.072"),
+        Difference("Topanxal (torch)", "uniform window of 11 px beyond a border of zeros", "c04: 1.092, not 1.072"),
+    ),
+)
+PASSPORT_RELEASED = replace(
+    PASSPORT,
+    title="structural similarity as released with Diff-IF",
+    symbol=r"SSIM$_{L=2}$",
+    dynamic_range="0..255 with L = 2",
+    blur="falls",
+    golden="SSIM_skimage_L2_sum(DiffIF old skimage)",
+    differences=(Difference("Diff-IF", "adds in float32", "c04: 3e-8"),),
+)
 
 Integers = NDArray[np.int32]
 
@@ -57,28 +90,35 @@ class Similarity:
 UNDEFINED = Similarity(math.nan, math.nan)
 
 
-@metric("ssim", better="higher", bounds=(-2, 2), reference=REFERENCE, definition=DEFINITION + "L = 255; SSIM(A,F) + SSIM(B,F)")
-def ssim(fused: Fused) -> float:
-    """SSIM with the range 255, summed over the two sources; nan below 7 px."""
-    return sum(one.intended for one in fused.once(_compare))
+@metric_of_sources(
+    "ssim",
+    "sum",
+    better="higher",
+    bounds=(-1, 1),
+    reference=REFERENCE,
+    definition=DEFINITION + "L = 255",
+    passport=PASSPORT,
+)
+def compare_structure(fused: Fused) -> tuple[float, float]:
+    """SSIM with the range 255 to source a and to source b; nan below 7 px."""
+    of_a, of_b = fused.once(_compare)
+    return of_a.intended, of_b.intended
 
 
-@metric("ssim_l2", better="higher", bounds=(-2, 2), reference=REFERENCE, definition=DEFINITION + "L = 2; SSIM(A,F) + SSIM(B,F)")
-def ssim_l2(fused: Fused) -> float:
-    """SSIM with the range 2 on grey levels of 0 to 255, as released with Diff-IF, summed over the two sources; nan below 7 px."""
-    return sum(one.released for one in fused.once(_compare))
-
-
-@metric("ssim_a", better="higher", bounds=(-1, 1), reference=REFERENCE, definition=DEFINITION + "L = 255; SSIM(A,F)")
-def ssim_a(fused: Fused) -> float:
-    """SSIM with the range 255 to source a; nan below 7 px."""
-    return fused.once(_compare)[0].intended
-
-
-@metric("ssim_b", better="higher", bounds=(-1, 1), reference=REFERENCE, definition=DEFINITION + "L = 255; SSIM(B,F)")
-def ssim_b(fused: Fused) -> float:
-    """SSIM with the range 255 to source b; nan below 7 px."""
-    return fused.once(_compare)[1].intended
+@metric_of_sources(
+    "ssim_l2",
+    "sum",
+    better="higher",
+    bounds=(-1, 1),
+    reference=REFERENCE,
+    definition=DEFINITION + "L = 2",
+    passport=PASSPORT_RELEASED,
+    variant_of="ssim",
+)
+def compare_structure_as_released(fused: Fused) -> tuple[float, float]:
+    """SSIM with the range 2 on grey levels of 0 to 255, as released with Diff-IF, to source a and to source b; nan below 7 px."""
+    of_a, of_b = fused.once(_compare)
+    return of_a.released, of_b.released
 
 
 def _compare(fused: Fused) -> tuple[Similarity, Similarity]:

@@ -3,11 +3,13 @@
 How much of the information in a source survives in the candidate: local gains and residuals under Gaussian windows at four scales.
 All sums are float64 and every filter runs along one axis at a time, so the numbers are those of the definition, only sooner.
 
+Beside it three others that go by the name: as released with Diff-IF, as computed on unsigned bytes, and with the noise of VIFF.
+
 Reference: Sheikh, Bovik 2006, 10.1109/TIP.2005.859378 (the authors' pixel-domain version, "VIFp").
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -15,201 +17,251 @@ from numba import njit
 from numpy.typing import NDArray
 
 from prior.arrays import Picture
-from prior.registry import metric
+from prior.passport import Difference, Passport
+from prior.registry import metric, metric_of_sources
 from prior.statistics import Fused, Sources
+from prior.statistics.scales import BAND, FLAT, SMALLEST, WIDTHS, Scales, filter_row, multiply, scale_candidate, scale_sources, weigh_window
 
 REFERENCE = "Sheikh, Bovik 2006, 10.1109/TIP.2005.859378 (pixel domain)"
-DEFINITION = (
-    "4 scales with Gaussian windows of 17, 9, 5, 3 px (sigma = width / 5, valid part only; before scales 2 to 4 filtered with "
-    "that scale's window and halved), noise variance 2: "
-    "VIF(X,F) = sum log(1 + g^2 vx / (vf - g cxf + 2)) / sum log(1 + vx / 2), g = cxf / vx, negative g = 0; "
+FORMULA = (
+    "sum log(1 + g^2 vx / (vf - g cxf + {0})) / sum log(1 + vx / {0}), g = cxf / vx, negative g = 0, variances below 1e-10 = 0; 4 scales "
+    "with Gaussian windows of 17, 9, 5, 3 px (sigma = width / 5, valid part only; before scales 2 to 4 filtered with that scale's window "
+    "and halved), noise variance {0}, grey levels 0..255"
 )
-WIDTHS = (17, 9, 5, 3)
-SMALLEST = 41  # px: below it the fourth scale has no window left
-NOISE = 2.0
-FLAT = 1e-10  # a variance below is none; the same is added to the divisor of the gain and bounds the residual from below
-BAND = 64  # rows worked on at once: they stay in the cache, and 64 factors below 2^14 multiply to less than float64 can hold
+DEFINITION = FORMULA.format("2")
+NOISE, NOISE_OF_VIFF = 2.0, 0.005 * 255**2
+MOST = 255  # of an unsigned byte
 
 Field = NDArray[np.float64]
-Taps = tuple[float, ...]
+WINDOW = "Gaussians of 17, 9, 5 and 3 px, sigma = width / 5, at four scales"
+PASSPORT = Passport(
+    title="visual information fidelity",
+    symbol="VIF",
+    meaning="How much of the information in the sources survives in the fused image; contrast added to a source can lift it above 1 each.",
+    combination="sum",
+    dynamic_range="0..255; the noise variance of 2 belongs to it",
+    undefined="where a source is constant, and below 41 px",
+    noise="falls",
+    blur="falls",
+    window=WINDOW,
+    border="windows wholly inside only",
+    smallest=SMALLEST,
+    golden="VIF_sum",
+    differences=(
+        Difference("Diff-IF", "calls it VIFF; an undefined term counts as 1", "none, but 1 for every constant source"),
+        Difference("Diff-IF", "below 17 px swaps image and window in the convolution", "a wrong number: 1.69 on 16 px (c11)"),
+        Difference("Linfeng Tang (published tables)", "squares and products of unsigned bytes stop at 255", "c04: 0.922, not 0.510"),
+        Difference("code given images in [0, 1]", "keeps the noise variance of 2", "2 to 4 times as large"),
+        Difference("chenzpstar (torch)", "noise variance 325, as in VIFF", "c04: 1.483, not 0.510"),
+        Difference("some papers", "the mean of both terms", "half"),
+        Difference("pyiqa (vif)", "the wavelet version", "another metric: c01, one source: 0.289, not 0.239"),
+    ),
+)
+RELEASED = Passport(
+    title="visual information fidelity as released with Diff-IF",
+    symbol="VIF$_{\\mathrm{released}}$",
+    meaning="VIF, where a source without any information counts as kept in full.",
+    combination="sum",
+    dynamic_range=PASSPORT.dynamic_range,
+    undefined="below 41 px; the released code prints another number there, or fails",
+    noise="falls",
+    blur="falls",
+    window=WINDOW,
+    border=PASSPORT.border,
+    smallest=SMALLEST,
+    golden="VIF_sum(called VIFF)",
+    golden_by="Diff-IF Evaluator.py",
+)
+SATURATED = Passport(
+    title="visual information fidelity of saturated bytes",
+    symbol="VIF$_{\\mathrm{uint8}}$",
+    meaning="VIF as some published tables hold it: at the first scale it sees little but levels below 16.",
+    combination="sum",
+    dynamic_range="0..255 as unsigned bytes: at the first scale squares and products stop at 255, below it nothing does",
+    undefined="where a source is constant, and below 41 px",
+    noise="falls",
+    blur="falls",
+    window=WINDOW,
+    border=PASSPORT.border,
+    smallest=SMALLEST,
+    differences=(Difference("Linfeng Tang (MATLAB today)", "converts to double first: VIF", "c04: 0.510, not 0.922"),),
+)
+NOISY = Passport(
+    title="visual information fidelity with the noise of VIFF",
+    symbol="VIFF$_{\\mathrm{sum}}$",
+    meaning="VIF in which only contrasts above the noise that an eye overlooks count for much.",
+    combination="sum",
+    dynamic_range="0..255; the noise variance of 325.125 belongs to it",
+    undefined="where a source is constant, and below 41 px",
+    noise="falls",
+    blur="falls",
+    window=WINDOW,
+    border=PASSPORT.border,
+    smallest=SMALLEST,
+    golden="VIFF(sum, nsq=325)",
+    golden_by="chenzpstar(torch)",
+    tolerance=2e-4,  # theirs is float32
+    differences=(Difference("chenzpstar (torch)", "float32", "up to 2e-4 (c12); noise alone where a source is constant (c15: 3.32)"),),
+)
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """One image at one scale.
-
-    Attributes:
-        image: grey levels less the commonest, float64 `(H, W)`.
-        means: of every window, float64, a window's width less one smaller.
-        variances: likewise; exactly 0 where flat.
-    """
-
-    image: Field
-    means: Field
-    variances: Field
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A source at its four scales and the information in it (natural logarithm, summed over all windows and scales)."""
-
-    scales: tuple[Scale, ...]
-    information: float
+@metric_of_sources(
+    "vif",
+    "sum",
+    better="higher",
+    bounds=(0, math.inf),
+    reference=REFERENCE,
+    definition=DEFINITION,
+    passport=PASSPORT,
+    golden_terms=("VIF_AF", "VIF_BF"),
+)
+def measure_fidelity(fused: Fused) -> tuple[float, float]:
+    """The candidate's fidelity to source a and to source b; nan below 41 px, and for a constant source."""
+    return _compare(fused, NOISE, _add_up)
 
 
-@metric("vif", better="higher", bounds=(0, math.inf), reference=REFERENCE, definition=DEFINITION + "VIF(A,F) + VIF(B,F)")
-def vif(fused: Fused) -> float:
-    """VIF summed over the two sources; nan below 41 px or where a source is constant."""
-    return sum(fused.once(_compare))
+@metric(
+    "vif_released",
+    better="higher",
+    bounds=(0, math.inf),
+    reference=REFERENCE,
+    definition=f"VIF(A,F) + VIF(B,F), each 1 where it is 0 / 0, VIF(X,F) = {DEFINITION}",
+    passport=RELEASED,
+    variant_of="vif",
+)
+def measure_fidelity_as_released(fused: Fused) -> float:
+    """The sum of both fidelities, 1 for a constant source; nan below 41 px."""
+    if min(fused.image.shape) < SMALLEST:
+        return math.nan
+    return sum(1.0 if math.isnan(term) else term for term in fused.once(measure_fidelity))
 
 
-@metric("vif_a", better="higher", bounds=(0, math.inf), reference=REFERENCE, definition=DEFINITION + "VIF(A,F)")
-def vif_a(fused: Fused) -> float:
-    """VIF of source a; nan below 41 px or where the source is constant."""
-    return fused.once(_compare)[0]
+@metric_of_sources(
+    "viff_sum",
+    "sum",
+    better="higher",
+    bounds=(0, math.inf),
+    reference="Sheikh, Bovik 2006, 10.1109/TIP.2005.859378, with the noise variance of Han, Cai, Cao, Xu 2013",
+    definition=FORMULA.format("325.125"),
+    passport=NOISY,
+    variant_of="viff",
+)
+def measure_fidelity_above_noise(fused: Fused) -> tuple[float, float]:
+    """The candidate's fidelity to each source under the noise of VIFF; nan below 41 px, and for a constant source."""
+    return _compare(fused, NOISE_OF_VIFF, _add_up_above_noise)
 
 
-@metric("vif_b", better="higher", bounds=(0, math.inf), reference=REFERENCE, definition=DEFINITION + "VIF(B,F)")
-def vif_b(fused: Fused) -> float:
-    """VIF of source b; nan below 41 px or where the source is constant."""
-    return fused.once(_compare)[1]
-
-
-def _compare(fused: Fused) -> tuple[float, float]:
-    """The candidate's fidelity to source a and to source b."""
+@metric_of_sources(
+    "vif_saturated",
+    "sum",
+    better="higher",
+    bounds=(0, math.inf),
+    reference=REFERENCE,
+    definition=f"{DEFINITION}; at scale 1 x^2, f^2 and x f are cut off at 255, negative variances are 0",
+    passport=SATURATED,
+    variant_of="vif",
+)
+def measure_fidelity_of_bytes(fused: Fused) -> tuple[float, float]:
+    """The candidate's fidelity to each source in the arithmetic of unsigned bytes; nan below 41 px, and for a constant source."""
     if min(fused.image.shape) < SMALLEST:
         return math.nan, math.nan
-    of_a, of_b = fused.sources.once(_prepare)
-    of_f = _scales(fused.image)
-    return _fidelity(of_a, of_f), _fidelity(of_b, of_f)
+    of_a, of_b = fused.sources.once(scale_sources)
+    of_f = fused.once(scale_candidate)
+    return _weigh_bytes(fused.sources.a, of_a, fused.image, of_f), _weigh_bytes(fused.sources.b, of_b, fused.image, of_f)
 
 
-def _prepare(sources: Sources) -> tuple[Source, Source]:
-    return _describe(sources.a), _describe(sources.b)
+def _compare(fused: Fused, noise: float, add_up: Callable[[Sources], tuple[float, float]]) -> tuple[float, float]:
+    if min(fused.image.shape) < SMALLEST:
+        return math.nan, math.nan
+    of_a, of_b = fused.sources.once(scale_sources)
+    there_a, there_b = fused.sources.once(add_up)
+    of_f = fused.once(scale_candidate)
+    return _divide(_keep(of_a, of_f, noise), there_a), _divide(_keep(of_b, of_f, noise), there_b)
 
 
-def _describe(image: Picture) -> Source:
-    scales = _scales(image)
-    return Source(scales, sum(float(np.log1p(scale.variances / NOISE).sum()) for scale in scales))
+def _add_up(sources: Sources) -> tuple[float, float]:
+    """The information in either source (natural logarithm, summed over all windows and scales)."""
+    of_a, of_b = sources.once(scale_sources)
+    return _inform(of_a, NOISE), _inform(of_b, NOISE)
 
 
-def _fidelity(source: Source, of_f: tuple[Scale, ...]) -> float:
+def _add_up_above_noise(sources: Sources) -> tuple[float, float]:
+    of_a, of_b = sources.once(scale_sources)
+    return _inform(of_a, NOISE_OF_VIFF), _inform(of_b, NOISE_OF_VIFF)
+
+
+def _inform(scales: Scales, noise: float) -> float:
+    return sum(float(np.log1p(scale.variances / noise).sum()) for scale in scales)
+
+
+def _divide(kept: float, there: float) -> float:
     """The share of the source's information that the candidate keeps; nan where there is none to keep."""
-    if source.information == 0:
-        return math.nan
+    return kept / there if there else math.nan
+
+
+def _keep(of_x: Scales, of_f: Scales, noise: float) -> float:
+    """The information in a source that the candidate keeps, over some scales, the last ones."""
     kept = 0.0
-    for x, f, width in zip(source.scales, of_f, WIDTHS, strict=True):
-        kept += _keep(x.image, x.means, x.variances, f.image, f.means, f.variances, _taps(width))
-    return kept / source.information
+    for x, f, width in zip(of_x, of_f, WIDTHS[-len(of_x) :], strict=True):
+        kept += _keep_scale(x.image, x.means, x.variances, f.image, f.means, f.variances, weigh_window(width), noise)
+    return kept
 
 
-def _scales(image: Picture) -> tuple[Scale, ...]:
-    level = image.astype(np.float64, order="C") - _commonest(image)
-    scales = [Scale(level, *_moments(level, _taps(WIDTHS[0])))]
-    for width in WIDTHS[1:]:
-        level = _halve(level, _taps(width))
-        scales.append(Scale(level, *_moments(level, _taps(width))))
-    return tuple(scales)
+def _weigh_bytes(x: Picture, of_x: Scales, f: Picture, of_f: Scales) -> float:
+    """The fidelity in unsigned bytes at the first scale, as ever at the others."""
+    mean_x, mean_f = _filter(x), _filter(f)
+    vx, vf = (_filter(_multiply_bytes(z, z)) - mean**2 for z, mean in ((x, mean_x), (f, mean_f)))
+    vx, vf = np.where(vx < FLAT, 0, vx), np.where(vf < FLAT, 0, vf)
+    shared = _filter(_multiply_bytes(x, f)) - mean_x * mean_f
+    gain = np.where((vx > 0) & (vf > 0) & (shared > 0), shared, 0) / (vx + FLAT)
+    kept = np.log1p(gain**2 * vx / (np.maximum(vf - gain * shared, FLAT) + NOISE)).sum()
+    there = np.log1p(vx / NOISE).sum() + _inform(of_x[1:], NOISE)
+    return _divide(float(kept) + _keep(of_x[1:], of_f[1:], NOISE), float(there))
 
 
-def _commonest(image: Picture) -> float:
-    """The commonest grey level: VIF does not depend on the origin of the levels, and from here flat areas come out as exactly 0."""
-    return float(cv2.calcHist([image], [0], None, [256], [0, 256]).argmax())
+def _multiply_bytes(x: Picture, y: Picture) -> Picture:
+    """Products that stop at 255, as OpenCV's do."""
+    return np.asarray(cv2.multiply(x, y), np.uint8)
 
 
-def _taps(width: int) -> Taps:
-    """The right half of a Gaussian window, centre first. Its length is part of its type: each width gets a filter compiled for it."""
-    weights = np.exp(-0.5 * (np.arange(-(width // 2), width // 2 + 1) / (width / 5)) ** 2)
-    return tuple((weights / weights.sum())[width // 2 :].tolist())
-
-
-@njit(cache=True, nogil=True)
-def _halve(image, taps):  # type: ignore[no-untyped-def]
-    """Every second mean along both axes."""
-    span = 2 * len(taps) - 1
-    rows, columns = image.shape[0] - span + 1, image.shape[1] - span + 1
-    out = np.empty(((rows + 1) // 2, (columns + 1) // 2))
-    line, means = np.empty(image.shape[1]), np.empty(columns)
-    for i in range(0, rows, 2):
-        _filter(image[i : i + span], taps, line, means)
-        out[i // 2] = means[::2]
-    return out
+def _filter(image: Picture) -> Field:
+    """The Gaussian mean of every window at the first scale."""
+    half = np.array(weigh_window(WIDTHS[0]))
+    window, reach = np.concatenate([half[:0:-1], half]), half.size - 1
+    means = cv2.sepFilter2D(image.astype(np.float64), cv2.CV_64F, window, window)
+    return np.asarray(means[reach:-reach, reach:-reach], np.float64)
 
 
 @njit(cache=True, nogil=True)
-def _moments(image, taps):  # type: ignore[no-untyped-def]
-    """The mean and the variance of every window."""
-    span = 2 * len(taps) - 1
-    rows, columns = image.shape[0] - span + 1, image.shape[1] - span + 1
-    means, variances = np.empty((rows, columns)), np.empty((rows, columns))
-    band, line = np.empty((BAND + span - 1, image.shape[1])), np.empty(image.shape[1])
-    for top in range(0, rows, BAND):
-        bottom = min(top + BAND, rows)
-        _multiply(image[top : bottom + span - 1], image[top : bottom + span - 1], band)
-        for i in range(top, bottom):
-            _filter(image[i : i + span], taps, line, means[i])
-            _filter(band[i - top : i - top + span], taps, line, variances[i])
-            _subtract_square(variances[i], means[i])
-    return means, variances
+def _keep_scale(x, x_means, x_variances, f, f_means, f_variances, taps, noise):  # type: ignore[no-untyped-def]
+    """The information in the source that the candidate keeps at one scale; one logarithm serves a column of a band.
 
-
-@njit(cache=True, nogil=True)
-def _keep(x, x_means, x_variances, f, f_means, f_variances, taps):  # type: ignore[no-untyped-def]
-    """The information in the source that the candidate keeps at one scale; one logarithm serves a column of a band."""
+    A band's 64 factors below 2^14 multiply to less than float64 can hold.
+    """
     span = 2 * len(taps) - 1
     rows, columns = x_means.shape
     band, line, products = np.empty((BAND + span - 1, x.shape[1])), np.empty(x.shape[1]), np.empty(columns)
     kept = 0.0
     for top in range(0, rows, BAND):
         bottom = min(top + BAND, rows)
-        _multiply(x[top : bottom + span - 1], f[top : bottom + span - 1], band)
+        multiply(x[top : bottom + span - 1], f[top : bottom + span - 1], band)
         factors = np.ones(columns)
         for i in range(top, bottom):
-            _filter(band[i - top : i - top + span], taps, line, products)
-            _multiply_ratios(factors, products, x_means[i], x_variances[i], f_means[i], f_variances[i])
+            filter_row(band[i - top : i - top + span], taps, line, products)
+            _multiply_ratios(factors, products, x_means[i], x_variances[i], f_means[i], f_variances[i], noise)
         for factor in factors:
             kept += math.log(factor)
     return kept
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def _filter(image, taps, line, out):  # type: ignore[no-untyped-def]
-    """One row of Gaussian means: down the columns into `line`, then along it; only windows wholly inside."""
-    reach = len(taps) - 1
-    for j in range(line.size):
-        total = taps[0] * image[reach, j]
-        for k in range(1, len(taps)):
-            total += taps[k] * (image[reach - k, j] + image[reach + k, j])
-        line[j] = total
-    for j in range(out.size):
-        total = taps[0] * line[j + reach]
-        for k in range(1, len(taps)):
-            total += taps[k] * (line[j + reach - k] + line[j + reach + k])
-        out[j] = total
-
-
-@njit(cache=True, nogil=True)
-def _multiply(x, y, out):  # type: ignore[no-untyped-def]
-    for i in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            out[i, j] = x[i, j] * y[i, j]
-
-
-@njit(cache=True, nogil=True)
-def _subtract_square(squares, means):  # type: ignore[no-untyped-def]
-    """Turn a row of means of squares into variances, in place."""
-    for j in range(squares.size):
-        variance = squares[j] - means[j] * means[j]
-        squares[j] = variance if variance >= FLAT else 0.0
-
-
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _multiply_ratios(factors, products, x_means, x_variances, f_means, f_variances):  # type: ignore[no-untyped-def]
+def _multiply_ratios(factors, products, x_means, x_variances, f_means, f_variances, noise):  # type: ignore[no-untyped-def]
     """Multiply each factor by the signal-to-noise ratio (plus 1) of its window in one row."""
     for j in range(factors.size):
         shared = products[j] - x_means[j] * f_means[j]
-        gain = shared / (x_variances[j] + FLAT)
-        residual = max(f_variances[j] - gain * shared, FLAT)
-        ratio = gain * gain * x_variances[j] / (residual + NOISE)
+        squared = shared * shared
+        whole = x_variances[j] + FLAT
+        residual = max(f_variances[j] * whole - squared, FLAT * whole)  # times `whole`, to divide but once
+        ratio = squared * x_variances[j] / (whole * (residual + noise * whole))
         counts = (shared > 0) & (x_variances[j] > 0) & (f_variances[j] > 0)
         factors[j] *= 1.0 + (ratio if counts else 0.0)

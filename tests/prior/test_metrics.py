@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prior.metrics import qabf, ssim, vif
 from prior.registry import metrics
 from prior.statistics import Fused, Sources
 
@@ -297,14 +296,6 @@ def test_inputs_are_untouched_and_the_order_of_calls_does_not_matter(scene: list
     fused = Fused(scene[2], Sources(scene[0], scene[1]))
     assert {name: metrics()[name].judge(fused) for name in reversed(NAMES)} == {name: expected[name] for name in NAMES}
     assert all(np.array_equal(now, then) for now, then in zip(scene, before, strict=True))
-
-
-def test_candidates_of_one_pair_share_the_source_statistics(scene: list[Grey]) -> None:
-    sources = Sources(scene[0], scene[1])
-    for prepare in (ssim._prepare, vif._prepare, qabf._prepare):
-        assert sources.once(prepare) is sources.once(prepare)
-    alone = judge(*scene)
-    assert {name: metrics()[name].judge(Fused(scene[2], sources)) for name in NAMES} == alone
 
 
 def test_every_metric_is_registered_with_its_facts() -> None:

@@ -31,8 +31,18 @@ Textbook = Callable[[Grey, Grey, Grey], float]
 NAMES = tuple(metrics())
 WHOLES = tuple(name for name, one in metrics().items() if not one.term_of)
 ALL_CASES = 15
-SCENES = ("scene_01", "head_01", "focus_01", "exposure_01")
-EXCLUDED: Mapping[tuple[str, str], str] = {}
+SCENES = ("scene_01", "scene_04", "head_01", "head_07", "focus_01", "focus_03", "exposure_01", "exposure_03")
+NOISE = "rounding noise over 2e-16 in flat windows; ours leaves such windows out"
+LEVELS = "the reference counts the undefined levels of a constant source as 0; the MATLAB source fails, and ours is undefined"
+FLOATS = "float32 noise over no information"
+EXCLUDED: Mapping[tuple[str, str], str] = {
+    **{(name, case): NOISE for name in ("q_y", "q_y_strict") for case in ("c09_constant", "c15_const_source")},
+    **{("q_c", case): NOISE for case in ("c09_constant", "c13_saturated_max", "c15_const_source")},
+    **{("q_c_strict", case): NOISE for case in ("c03_diffif_crop_max", "c09_constant", "c13_saturated_max")},
+    **{(name, "c15_const_source"): LEVELS for name in ("q_ncie", "q_te_cvejic", "q_te_cvejic_swapped")},
+    ("vif_released", "c11_tiny16"): "the released code swaps the image and the window below 17 px; ours is undefined below 41 px",
+    **{("viff_sum", case): FLOATS for case in ("c09_constant", "c15_const_source")},
+}
 """Golden values that are no defined value of the metric: (metric, case) and the reason."""
 
 
@@ -148,9 +158,9 @@ def test_every_main_metric_is_equal_to_its_textbook_version(textbook: Mapping[st
 
 @functools.cache
 def load_scene(pair_id: str) -> tuple[Grey, Grey, Grey]:
-    """One embedded example pair, at most 176 x 208 px, with a good candidate."""
+    """One embedded example pair, at most 176 x 208 px, its levels moved to 40..215 so that noise is not clipped, with a good candidate."""
     example = next(one for one in make_examples() if one.pair_id == pair_id)
-    a, b = (luma(picture)[:176, :208] for picture in (example.a, example.b))
+    a, b = (to_levels(40 + luma(picture)[:176, :208] * (175 / 255)) for picture in (example.a, example.b))
     fused = find_method("laplacian_pyramid").fuse(a.astype(np.float32) / 255, b.astype(np.float32) / 255)
     return a, b, to_levels(255 * fused)
 
@@ -225,14 +235,16 @@ def same(one: float, two: float) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_swapping_the_sources_does_what_the_passport_says(name: str) -> None:
-    a, b, f = (image[:80, :96] for image in load_scene("focus_01"))
-    other = {"a": "b", "b": "a"}[name[-1]] if metrics()[name].term_of else ""
-    twin = name[:-1] + other if other else name
-    swapped, score = judge(b, a, f, (twin,))[twin], judge(a, b, f, (name,))[name]
-    if passport_of(name).symmetric or other:
-        assert swapped == pytest.approx(score, rel=1e-9, abs=1e-12)
+    twin = f"{name[:-1]}{'b' if name.endswith('a') else 'a'}" if metrics()[name].term_of else name
+    scores = []
+    for scene in SCENES:
+        a, b, f = (image[:80, :96] for image in load_scene(scene))
+        scores.append((judge(a, b, f, (name,))[name], judge(b, a, f, (twin,))[twin]))
+    equal = [swapped == pytest.approx(score, rel=1e-9, abs=1e-12, nan_ok=True) for score, swapped in scores]
+    if passport_of(name).symmetric or metrics()[name].term_of:
+        assert all(equal), scores
     else:
-        assert swapped != score, f"{name} is said to depend on the order of the sources"
+        assert not all(equal), f"{name} is said to depend on the order of the sources"
 
 
 # --- bounds, and where they are undefined -----------------------------------------------------------------------------------------------

@@ -1,0 +1,381 @@
+"""Folders of fused pictures: every one scored or told, the same from any number of processes, and written for people and machines."""
+
+import csv
+import io
+import itertools
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from openpyxl import load_workbook
+
+from flows.columns import Column, choose_columns
+from flows.command_line import score
+from flows.evaluate_command import describe, evaluate
+from flows.evaluation import Evaluation, EvaluationRequest, evaluate_folders
+from flows.evaluation_files import check_kind, check_place, write_evaluation
+from flows.evaluation_table import RANK, ROW_FIELDS, Entry, Table, escape_latex, make_table, to_cells, to_latex
+from flows.options import Format
+from flows.single import score_files
+from flows.standings import find_standings
+from prior.evaluate import STANDARD_METRICS
+from prior.pictures import read_picture, write_png
+from prior.registry import find_metric
+from storage.errors import FusionPriorError, InputError
+from storage.schema import FAILED, OK, ScoreRow
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).parent
+COLUMNS = choose_columns(["ssim", "ssim_a", "ssim_b", "mi", "scd"])
+
+PLUG_IN = "Metadata-Version: 2.1\nName: troublesome\nVersion: 1\n"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four pairs, and three methods: one whole, one with every kind of failure, one with other names."""
+    root = tmp_path_factory.mktemp("folders")
+    write_pairs(root, 4)
+    (root / "fused" / "Mean" / "Thumbs.db").write_bytes(b"no picture")
+    bad = root / "fused" / "Knowledge_Bad=x"
+    mean = {key: read_picture(root / "fused" / "Mean" / f"{key}.png").pixels for key in ("p00", "p01", "p02", "p03")}
+    write_png(bad / "p01.png", mean["p01"][:-1])
+    (bad / "p02.png").write_bytes(b"no picture either")
+    write_png(bad / "p03.png", mean["p02"])
+    write_png(root / "fused" / "Stranger" / "one.png", mean["p00"])
+    write_png(root / "fused" / "beside.png", mean["p00"])
+    write_png(root / "ir" / "alone.png", mean["p00"])
+    return root
+
+
+def write_pairs(root: Path, count: int) -> None:
+    """Pairs and, as `fused/Mean`, their means."""
+    rng = np.random.default_rng(3)
+    for number in range(count):
+        noise = np.kron(rng.integers(0, 256, (2, 8, 9)), np.ones((7, 7))) + rng.integers(0, 9, (2, 56, 63))
+        a, b = np.clip(noise, 0, 255).astype(np.uint8)
+        pictures = {"ir": a, "vis": np.stack([b, b, b // 2], axis=-1), "fused/Mean": (a // 2 + b // 2)}
+        for folder, picture in pictures.items():
+            write_png(root / folder / f"p{number:02d}.png", picture)
+
+
+def ask(root: Path, workers: int = 1, columns: tuple[Column, ...] = COLUMNS, fused: str = "fused") -> EvaluationRequest:
+    return EvaluationRequest(a=root / "ir", b=root / "vis", fused=root / fused, columns=columns, workers=workers)
+
+
+@pytest.fixture(scope="module")
+def evaluation(folders: Path) -> Evaluation:
+    return evaluate_folders(ask(folders))
+
+
+# --- rows -------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_pair_has_a_row_for_every_method_with_its_reason(evaluation: Evaluation) -> None:
+    assert [(row.pair_id, row.method) for row in evaluation.rows] == list(
+        itertools.product(("p00", "p01", "p02", "p03"), ("Bad=x", "Mean", "Stranger"))
+    )
+    reasons = {row.pair_id: (row.status, row.reason) for row in evaluation.rows if row.method == "Bad=x"}
+    assert reasons == {
+        "p00": ("missing", "missing"),
+        "p01": ("failed", "wrong_size"),
+        "p02": ("failed", "unreadable"),
+        "p03": ("failed", "other_pair"),
+    }
+    assert all(row.status == OK and row.scores.keys() == {one.name for one in COLUMNS} for row in evaluation.rows if row.method == "Mean")
+    assert all(bool(row.message) == (row.status != OK) for row in evaluation.rows)
+    assert not evaluation.is_whole
+
+
+def test_scores_are_those_of_the_command_score(folders: Path, evaluation: Evaluation) -> None:
+    scores, _ = score_files(folders / "ir" / "p01.png", folders / "vis" / "p01.png", folders / "fused" / "Mean" / "p01.png", COLUMNS)
+    row = next(one for one in evaluation.rows if (one.pair_id, one.method) == ("p01", "Mean"))
+    assert row.scores == scores
+
+
+def test_rows_do_not_depend_on_the_number_of_processes(folders: Path, evaluation: Evaluation) -> None:
+    assert repr(evaluate_folders(ask(folders, workers=2))) == repr(evaluation)
+
+
+def test_what_is_no_row_is_told(evaluation: Evaluation) -> None:
+    orphan, beside, stranger = evaluation.notes
+    assert "alone.png" in orphan and "beside.png" in beside
+    assert stranger == "no picture of Stranger is named like a pair: the first is 'one', the first pair is 'p00'; rename the pictures"
+
+
+def test_a_pair_that_cannot_be_used_is_a_failed_row_of_every_method(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2)
+    write_png(tmp_path / "vis" / "p01.png", np.zeros((56, 63), np.uint8))
+    found = evaluate_folders(ask(tmp_path))
+    assert [(row.pair_id, row.status, row.reason) for row in found.rows] == [("p00", OK, ""), ("p01", FAILED, "flat")]
+    assert not found.is_whole
+
+
+def test_a_file_that_is_not_there_is_no_failure_unless_a_pair_has_none(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2)
+    write_png(tmp_path / "fused" / "Half" / "p00.png", read_picture(tmp_path / "fused" / "Mean" / "p00.png").pixels)
+    assert evaluate_folders(ask(tmp_path)).is_whole
+    (tmp_path / "fused" / "Mean" / "p01.png").unlink()
+    assert not evaluate_folders(ask(tmp_path)).is_whole
+
+
+def test_a_folder_of_pictures_is_told_how_to_lay_them_out(folders: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"holds 4 pictures and no folders; expected one folder of pictures per method, such as .*/GFF/p00.png"
+    ):
+        evaluate_folders(ask(folders, fused="fused/Mean"))
+    with pytest.raises(InputError, match="is not a folder"):
+        evaluate_folders(ask(folders, fused="nowhere"))
+
+
+def test_a_score_by_a_variant_bears_its_names(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [folders / "ir" / "p01.png", folders / "vis" / "p01.png", folders / "fused" / "Mean" / "p01.png"]
+    score(*files, metrics="VIFF,mi", variant="diff-if", form=Format.json)
+    scores = score_files(*files, choose_columns(["vif", "mi_ln"]))[0]
+    assert json.loads(capsys.readouterr().out) == {"variant": "diff-if", "scores": {"VIFF": scores["vif"], "MI": scores["mi_ln"]}}
+    score(*files, metrics="mi", variant="", form=Format.json)
+    assert list(json.loads(capsys.readouterr().out)["scores"]) == [*STANDARD_METRICS, "mi"]
+
+
+# --- tables -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small() -> Evaluation:
+    """Two methods on two pairs with scores that are easily told."""
+    metrics = (replace(find_metric("mi"), name="mi"), replace(find_metric("mi"), name="psnr_x", better="zero", passport=None))
+    numbers: Mapping[str, list[float]] = {"A_1": [1.0, 12.0, 3.0, 14.0], "B&C": [1.0, -11.0, 2.0, math.nan]}
+    rows = [
+        ScoreRow(pair_id=pair_id, method=method, version="", content_key="", status=OK, scores={"mi": one[at], "psnr_x": one[at + 1]})
+        for method, one in numbers.items()
+        for at, pair_id in ((0, "p0"), (2, "p1"))
+    ]
+    rows += [
+        ScoreRow(pair_id="p0", method="=gone", version="", content_key="", status=FAILED, reason="unreadable", message="it is no picture")
+    ]
+    columns = tuple(Column(metric.name, metric) for metric in metrics)
+    return Evaluation(columns=columns, rows=tuple(sorted(rows, key=lambda row: (row.pair_id, row.method))), notes=())
+
+
+def tabulate(evaluation: Evaluation) -> Table:
+    return make_table(evaluation, find_standings(evaluation.rows, evaluation.columns))
+
+
+def test_entries_tell_mean_deviation_count_and_place(small: Evaluation) -> None:
+    entries = tabulate(small).entries
+    assert entries["A_1", "mi"] == Entry("2.0000", "1.4142", "", 1)
+    assert entries["B&C", "mi"] == Entry("1.5000", "0.7071", "", 2)
+    assert entries["B&C", "psnr_x"] == Entry("-11.000", "", "1", 1)
+    assert entries["=gone", "mi"] == Entry("–", "", "0", 0)
+    assert entries["A_1", RANK] == Entry("1.38", place=1) and entries["B&C", RANK] == Entry("1.38", place=1)
+
+
+def test_what_looks_equal_is_marked_alike(small: Evaluation) -> None:
+    rows = tuple(replace(row, scores={"mi": 1 + 1e-9 * number, "psnr_x": 0.0}) for number, row in enumerate(small.rows) if row.status == OK)
+    entries = tabulate(replace(small, rows=rows)).entries
+    assert {entries[method, "mi"].place for method in ("A_1", "B&C")} == {1}
+
+
+def test_methods_are_columns_where_metrics_outnumber_them(small: Evaluation) -> None:
+    head, rows = to_cells(tabulate(small))
+    assert head == ["method", "mi ↑", "psnr_x → 0", "mean rank ↓"] and [str(row[0]) for row in rows] == ["=gone", "A_1", "B&C"]
+    assert str(rows[1][1]) == "2.0000 ± 1.4142" and rows[1][1].spans[0].style == "bold" and rows[2][1].spans[0].style == "underline"
+    many = replace(small, columns=small.columns * 2)
+    head, rows = to_cells(tabulate(many))
+    assert head == ["metric", "=gone", "A_1", "B&C"] and str(rows[-1][0]) == "mean rank ↓"
+
+
+def test_latex_sets_symbols_arrows_names_and_marks(small: Evaluation) -> None:
+    lines = to_latex(tabulate(small)).splitlines()
+    assert lines[1:3] == [r"\begin{tabular}{lrrr}", r"\toprule"] and lines[-2:] == [r"\bottomrule", r"\end{tabular}"]
+    assert lines[3] == r"Method & MI $\uparrow$ & psnr\_x $\to 0$ & mean rank $\downarrow$ \\"
+    assert lines[6] == r"A\_1 & \textbf{2.0000} $\pm$ 1.4142 & \underline{13.000} $\pm$ 1.414 & \textbf{1.38} \\"
+    assert lines[7] == r"B\&C & \underline{1.5000} $\pm$ 0.7071 & \textbf{$-$11.000} (1) & \textbf{1.38} \\"
+    upright = to_latex(tabulate(replace(small, columns=small.columns * 2))).splitlines()
+    assert upright[3] == r"Metric & =gone & A\_1 & B\&C \\"
+
+
+def test_latex_escapes_what_it_reads_as_a_command() -> None:
+    assert escape_latex(r"a\b~^{&%$#_}") == r"a\textbackslash{}b\textasciitilde{}\textasciicircum{}\{\&\%\$\#\_\}"
+
+
+def test_sentences_tell_failures_before_missing_files(evaluation: Evaluation) -> None:
+    told = list(describe(evaluation))
+    assert "4 of 12 pictures are scored (5 missing, 1 other_pair, 1 unreadable, 1 wrong_size)" in told
+    first = told.index("4 of 12 pictures are scored (5 missing, 1 other_pair, 1 unreadable, 1 wrong_size)") + 1
+    assert all("has no file" not in one for one in told[first : first + 3]) and told[-1].startswith("… and 3 more")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------------------
+
+
+def write(evaluation: Evaluation, path: Path) -> Path:
+    write_evaluation(path, evaluation, find_standings(evaluation.rows, evaluation.columns))
+    return path
+
+
+def test_parquet_and_csv_hold_every_row(small: Evaluation, tmp_path: Path) -> None:
+    table = pq.read_table(write(small, tmp_path / "deep" / "rows.parquet"))
+    assert table.column_names == [*ROW_FIELDS, "mi", "psnr_x"] and table["method"].to_pylist() == ["=gone", "A_1", "B&C", "A_1", "B&C"]
+    assert [one is None or math.isnan(one) for one in table["psnr_x"].to_pylist()] == [True, False, False, False, True]
+    rows = list(csv.DictReader(io.StringIO(write(small, tmp_path / "rows.CSV").read_text())))
+    assert [row["mi"] for row in rows] == ["", "1.0", "1.0", "3.0", "2.0"] and rows[0]["message"] == "it is no picture"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["deep", "rows.CSV"]
+
+
+def test_a_workbook_has_rows_summary_and_failures_and_no_formulas(small: Evaluation, tmp_path: Path) -> None:
+    book = load_workbook(write(small, tmp_path / "book.xlsx"))
+    assert book.sheetnames == ["scores", "summary", "failures"]
+    scores = list(book["scores"].values)
+    assert scores[0] == (*ROW_FIELDS, "mi", "psnr_x") and scores[2][-2:] == (1, 12) and scores[5][-1] is None
+    cell = book["scores"]["B2"]
+    assert (cell.value, cell.data_type) == ("=gone", "s")
+    summary = list(book["summary"].values)
+    assert summary[0] == ("method", "pairs", "mean rank", "mi", "mi sd", "mi n", "psnr_x", "psnr_x sd", "psnr_x n")
+    assert summary[3] == ("B&C", 2, 1.375, 1.5, pytest.approx(math.sqrt(0.5)), 2, -11, None, 1)
+    assert [row[:4] for row in book["failures"].values][1:] == [("p0", "=gone", "failed", "unreadable")]
+
+
+def test_files_that_could_not_be_written_are_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"x.pdf has no extension that is known; name a file that ends in .parquet, .csv, .xlsx"):
+        check_kind(Path("x.pdf"))
+    with pytest.raises(InputError, match="is a folder"):
+        check_place(tmp_path)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is no folder"):
+        check_place(tmp_path / "file" / "x.csv")
+    check_place(tmp_path / "new" / "x.csv")
+
+
+def test_a_write_that_fails_leaves_nothing(small: Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "taken.csv").mkdir()
+    with pytest.raises(InputError, match="cannot be written"):
+        write(small, tmp_path / "taken.csv")
+    assert [one.name for one in tmp_path.iterdir()] == ["taken.csv"]
+
+
+# --- the command ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """An environment in which the troublesome metric is an installed plug-in."""
+    about = tmp_path / "plug_in" / "troublesome-1.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text(PLUG_IN)
+    (about / "entry_points.txt").write_text("[fusion_prior.metrics]\ntroublesome = troublesome_metrics\n")
+    return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (ROOT, HERE, about.parent))), "COLUMNS": "200"}
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts `fusion-prior evaluate` on folders; what still runs at the end is ended."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(root: Path, *arguments: object) -> "subprocess.Popen[str]":
+        command = [
+            sys.executable,
+            "-m",
+            "flows.command_line",
+            "evaluate",
+            "--a",
+            root / "ir",
+            "--b",
+            root / "vis",
+            "--fused",
+            root / "fused",
+        ]
+        process = subprocess.Popen(
+            [*map(str, command), *map(str, arguments)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+        processes.append(process)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_the_command_prints_everything_and_says_what_failed(
+    folders: Path, start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path
+) -> None:
+    process = start(folders, "--metrics", "mi,scd", "--format", "json", "--out", "all.csv", "--latex", "table.tex")
+    out, err = process.communicate(timeout=240)
+    found = json.loads(out)
+    assert process.returncode == 1, err
+    assert [one["name"] for one in found["metrics"]] == ["mi", "scd"] and len(found["rows"]) == 12 and len(found["notes"]) == 3
+    mean = next(one for one in found["summary"] if one["method"] == "Mean")
+    assert mean["pairs"] == 4 and mean["mean_rank"] == 1.0 and mean["metrics"]["mi"]["n"] == 4
+    assert "4 of 12 pictures are scored" in err and "Traceback" not in err
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == 13 and r"\toprule" in (tmp_path / "table.tex").read_text()
+
+
+def test_a_pair_that_ends_its_process_twice_is_a_row(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    spoil(tmp_path / "fused" / "Mean" / "p01.png", 251)
+    process = start(tmp_path, "--metrics", "first_pixel,mi", "--format", "json", "--workers", 2)
+    out, err = process.communicate(timeout=240)
+    rows = {row["pair_id"]: row for row in json.loads(out)["rows"]}
+    assert process.returncode == 1 and {key: row["reason"] for key, row in rows.items()} == {"p00": "", "p01": "killed", "p02": ""}
+    assert "ended two processes" in rows["p01"]["message"] and rows["p01"]["mi"] is None and rows["p02"]["mi"] > 0
+    assert "Traceback" not in err
+
+
+def spoil(path: Path, level: int) -> None:
+    picture = read_picture(path).pixels.copy()
+    picture[0, 0] = level
+    write_png(path, picture)
+
+
+def test_stopped_by_hand_it_leaves_no_file_and_no_process(start: Callable[..., "subprocess.Popen[str]"], tmp_path: Path) -> None:
+    write_pairs(tmp_path, 2)
+    spoil(tmp_path / "fused" / "Mean" / "p01.png", 252)
+    process = start(tmp_path, "--metrics", "first_pixel", "--out", "out/all.csv", "--workers", 1)
+    children: list[psutil.Process] = []
+    until = time.monotonic() + 120
+    while not children and time.monotonic() < until and process.poll() is None:
+        children = [one for one in psutil.Process(process.pid).children() if "spawn_main" in " ".join(one.cmdline())]
+        time.sleep(0.1)
+    assert children
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process hears it
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "") and re.search("^stopped; ", err, re.MULTILINE) and "Traceback" not in err
+    assert not (tmp_path / "out").exists() and not any(one.is_running() for one in children)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"metrics": "sim"}, "did you mean ssim"),
+        ({"variant": "vifbb"}, "did you mean vifb"),
+        ({"out": Path("x.pdf")}, "has no extension that is known"),
+        ({"latex": ROOT}, "is a folder"),
+    ],
+)
+def test_a_wrong_request_is_refused_before_any_folder_is_read(asked: dict[str, Any], words: str) -> None:
+    nowhere = Path("nowhere")
+    with pytest.raises(FusionPriorError, match=words):
+        evaluate(nowhere, nowhere, nowhere, **asked)
+    with pytest.raises(InputError, match="is not a folder"):
+        evaluate(nowhere, nowhere, nowhere)

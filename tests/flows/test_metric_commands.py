@@ -1,0 +1,155 @@
+"""The command `metrics`, the passports as people and machines read them, and the page that is written from them."""
+
+import csv
+import io
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from flows import passports
+from flows.metric_commands import EVERY_COLUMN, metrics
+from flows.metric_page import write_page
+from flows.options import Format
+from flows.passports import Comparison, compare, list_golden, to_json, to_sheet, write_bounds
+from prior import registry
+from prior.golden import CASES
+from prior.registry import Metric, find_metric
+from prior.statistics import Fused
+from prior.variants import VARIANTS
+from storage.errors import InputError, UnknownName
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "metrics.md"
+
+
+def ask(capsys: pytest.CaptureFixture[str], **asked: Any) -> str:
+    metrics(**({"name": None, "everything": False, "check": False, "variants": False, "form": Format.table} | asked))
+    return capsys.readouterr().out
+
+
+def make_bare() -> Metric:
+    """A metric of a plug-in, without a passport."""
+    return Metric("bare", judge_nothing, "zero", (0, math.inf), 1, "Nobody 2000", "0", ("luck",), "MIT")
+
+
+def judge_nothing(fused: Fused) -> float:
+    return math.nan
+
+
+def test_the_list_folds_terms_and_variants_away(capsys: pytest.CaptureFixture[str]) -> None:
+    short, long = ask(capsys), ask(capsys, everything=True)
+    assert "│ ssim " in short and "│ ssim_a " not in short and "│ ssim_l2 " not in short
+    assert all(f"│ {name} " in long for name in registry.metrics())
+
+
+@pytest.mark.parametrize("form", [Format.csv, Format.json])
+def test_machines_are_told_every_metric(capsys: pytest.CaptureFixture[str], form: Format) -> None:
+    text = ask(capsys, form=form)
+    rows = json.loads(text) if form is Format.json else list(csv.DictReader(io.StringIO(text)))
+    assert [row["name"] for row in rows] == list(registry.metrics()) and tuple(rows[0]) == EVERY_COLUMN
+    vif = next(row for row in rows if row["name"] == "vif")
+    assert vif["combination"] == "sum" and vif["bounds"] in ([0, None], "0 inf")
+
+
+def test_a_passport_is_a_sheet_with_golden_values_and_differences(capsys: pytest.CaptureFixture[str]) -> None:
+    text, passport = ask(capsys, name="mi"), find_metric("mi").passport
+    assert passport is not None
+    for word in (
+        find_metric("mi").definition,
+        passport.meaning,
+        passport.undefined,
+        *CASES,
+        passport.differences[0].how,
+        "higher is better",
+    ):
+        assert word in text
+    assert f"{list_golden(find_metric('mi'))[CASES[0]]:.12g}" in text
+
+
+def test_a_passport_as_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(ask(capsys, name="vif", form=Format.json))
+    assert found["bounds"] == [0, None] and found["passport"]["smallest"] == 41 and set(found["golden_values"]) == set(CASES)
+    rows = dict(csv.reader(io.StringIO(ask(capsys, name="vif", form=Format.csv))))
+    assert rows["smallest side"] == "41 px" and rows["bounds"] == "0 … ∞"
+
+
+def test_a_metric_without_a_passport_says_so() -> None:
+    sheet = to_sheet(make_bare())
+    assert sheet["passport"].startswith("none") and sheet["needs"] == "luck" and sheet["bounds"] == "0 … ∞"
+    assert to_json(make_bare())["passport"] is None and list(compare(make_bare())) == []
+    assert write_bounds((-math.inf, 0.5)) == "-∞ … 0.5"
+
+
+def test_an_unknown_metric_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UnknownName, match="did you mean ssim"):
+        ask(capsys, name="sim")
+
+
+@pytest.mark.parametrize("name", ["mi", "vif_b"])
+def test_a_check_compares_with_every_golden_value(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    rows = json.loads(ask(capsys, name=name, check=True, form=Format.json))
+    assert [row["case"] for row in rows] == list(list_golden(find_metric(name))) and all(row["fits"] for row in rows)
+
+
+def test_a_check_that_fails_ends_with_exit_code_1(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(find_metric("mi"), judge=judge_nothing)
+    monkeypatch.setattr(registry, "find_metric", lambda name: wrong)
+    with pytest.raises(typer.Exit) as stopped:
+        ask(capsys, name="mi", check=True, form=Format.csv)
+    said = capsys.readouterr()
+    assert stopped.value.exit_code == 1 and said.out.count("False") == 5 and "0 of 5 values" in said.err
+
+
+def test_a_check_of_what_has_no_golden_values_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "find_metric", lambda name: make_bare())
+    with pytest.raises(InputError, match="bare has no golden values"):
+        ask(capsys, name="bare", check=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "golden", "fits"),
+    [
+        (1.0, 1.0, True),
+        (1.1, 1.0, False),
+        (math.nan, 1.0, False),
+        (math.nan, math.nan, True),
+        (1.0, math.nan, False),
+        (math.inf, math.inf, True),
+    ],
+)
+def test_undefined_fits_undefined_alone(monkeypatch: pytest.MonkeyPatch, value: float, golden: float, fits: bool) -> None:
+    monkeypatch.setattr(passports, "list_golden", lambda metric: {CASES[0]: golden})
+    assert [one.fits for one in compare(replace(find_metric("mi"), judge=lambda fused: value))] == [fits]
+
+
+def test_a_comparison_is_relative_above_1() -> None:
+    assert Comparison("m", "c", 1000.0005, 1000.0, 5e-7, 1e-6).fits
+
+
+def test_variants_are_listed_with_what_they_print(capsys: pytest.CaptureFixture[str]) -> None:
+    text = ask(capsys, variants=True)
+    assert all(name in text for name in VARIANTS) and "VIFF" in text
+    listed = json.loads(ask(capsys, variants=True, form=Format.json))
+    assert {one["name"]: len(one["metrics"]) for one in listed} == {one.name: len(one.metrics) for one in VARIANTS.values()}
+    with pytest.raises(InputError, match="takes no metric"):
+        ask(capsys, variants=True, name="mi")
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_what_the_passports_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == write_page(), "write it again: make docs"
+
+
+def test_the_page_names_every_metric_and_every_variant() -> None:
+    page = write_page()
+    assert all(f"`{name}`" in page for name in registry.metrics() if not find_metric(name).variant_of or not find_metric(name).term_of)
+    assert all(f"### {name}" in page for name in VARIANTS)
+    mains = [one for one in registry.metrics().values() if not (one.term_of or one.variant_of)]
+    assert all(page.count(f"\n## {one.name}\n") == 1 for one in mains)
