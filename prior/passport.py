@@ -39,7 +39,7 @@ class Passport:
         undefined: when it is nan, in words.
         symmetric: whether swapping the sources leaves the number.
         noise: how the number moves when noise is added to a good candidate; "varies" where it depends on the pair,
-            "unstated" where nobody has looked: for terms of one source and for judges from elsewhere.
+            "unstated" where nobody has looked or there is nothing to see: for terms of one source, for judges from elsewhere.
         blur: how it moves when a good candidate is blurred.
         golden: the row of the golden values that it must equal; empty where there is none.
         golden_by: the implementation that printed them.

@@ -10,7 +10,9 @@ from prior.metrics import deviation as deviation
 from prior.metrics import edge_intensity as edge_intensity
 from prior.metrics import entropy as entropy
 from prior.metrics import iqa as iqa
+from prior.metrics import mef_ssim as mef_ssim
 from prior.metrics import mi as mi
+from prior.metrics import ms_ssim as ms_ssim
 from prior.metrics import mse as mse
 from prior.metrics import nmi as nmi
 from prior.metrics import petrovic as petrovic
@@ -27,6 +29,7 @@ from prior.metrics import qabf as qabf
 from prior.metrics import scd as scd
 from prior.metrics import spatial_frequency as spatial_frequency
 from prior.metrics import ssim as ssim
+from prior.metrics import ssim_gaussian as ssim_gaussian
 from prior.metrics import vif as vif
 from prior.metrics import viff as viff
 from prior.metrics import yang_cvejic as yang_cvejic

@@ -32,7 +32,7 @@ _VALUES = np.arange(256)
         combination="candidate alone",
         dynamic_range="0..255 as they are",
         undefined="never; 0 where the fused image is constant",
-        noise="varies",
+        noise="rises",
         blur="falls",
         golden="SD",
         differences=(
@@ -65,7 +65,7 @@ def sd(fused: Fused) -> float:
         combination="candidate alone",
         dynamic_range="0..255 as they are; differences and squares saturate at 0 and 255",
         undefined="never; 0 where the fused image is constant",
-        noise="falls",
+        noise="varies",
         blur="varies",
     ),
 )

@@ -4,7 +4,7 @@ A feature is the picture itself, its gradient along the rows, or its cosine tran
 divided by their sum, are read as the distribution of a variable with the values 1 to 9 (down the columns). Of the joint distribution of two
 such variables nothing is known but its marginals p and q; it is taken between independence, p q, and the extreme T in which one variable
 rises or falls with the other as strictly as p and q allow: phi T + (1 - phi) p q. Where phi exceeds 1 some of its shares are negative;
-their logarithm is that of the absolute value, as in the authors' code, so a window may leave the range 0..1.
+their logarithm is that of the absolute value, as in the authors' code, so a window may leave the range 0..1 (-0.7 and 3.2 were seen).
 
 References: Haghighat, Aghagolzadeh, Seyedarabi 2011, 10.1016/j.compeleceng.2011.07.012; Haghighat, Razian 2014, Fast-FMI.
 """
@@ -30,12 +30,15 @@ REFERENCE = (
 )
 DEFINITION = (
     "mean over all 3x3 windows of 2 (H(p) + H(q) - H(z)) / (H(p) + H(q)), entropies H(s) = -sum s log|s|, p, q = the windows of {} in X "
-    "and F, down the columns, (v - min) / (max - min) (a flat one: 1; below 1e-12: 0) over their sum; z = phi T + (1 - phi) p q, T = the comonotone "
+    "and F, down the columns, (v - min) / (max - min) (a flat one: 1; below 1e-10: 0) over their sum; z = phi T + (1 - phi) p q, T = the comonotone "
     "(r >= 0) or antimonotone (r < 0) joint distribution of p and q, r = correlation of p and q, phi = r / (cov_T / (s_p s_q)), s and "
     "cov_T = deviations and covariance of the index 1..9, phi = 0 where r or an s is 0; 0 where H(p) + H(q) = 0; 1 where both windows "
     "are flat or equal; B's window is compared with F's, unless A's equals it, after that is moved to 0..1"
 )
-WITHOUT = "never; a flat window counts 0 beside one that is not and 1 beside another flat one; nan below 3 px"
+UNDEFINED = (
+    "below 3 px alone; a flat window counts 1 beside another flat one, 0 beside one that is not, and one with a lone bright value counts 1 "
+    "beside its equal (for B: only where F's is equal to A's too), 0 beside any other"
+)
 ORDER_MATTERS = Difference(
     "anyone who compares equal windows before they are moved to 0..1",
     "counts 1, not 0, where F and B share a lone bright value and A does not; ours, as the authors' code does, keeps the order of A and B",
@@ -43,7 +46,7 @@ ORDER_MATTERS = Difference(
 )
 CELLS, SIDE = 9, 3
 EVEN = 1 / CELLS
-ROUNDING = 1e-12  # beside 1, all that is left of a cosine coefficient of 0: a ratio of entropies made of such is any number
+ROUNDING = 1e-10  # beside 1, all that is left of a cosine coefficient of 0: a ratio of entropies made of such is any number
 MAGNITUDE, ROOT_HALF, EXPONENT = 0x7FFFFFFFFFFFFFFF, 0x3FE6A09E667F3BCD, -0x10000000000000  # bits of a float64
 FRACTION_BITS, LOG_2 = 52, math.log(2)
 BLOCK = 128  # windows side by side that are worked on at once: their numbers stay in the first cache
@@ -61,7 +64,7 @@ def _describe_metric(title: str, symbol: str, feature: str, levels: str, golden:
         meaning=f"How much {feature} in a small window of the fused image tells of those in the same window of the sources.",
         combination="mean",
         dynamic_range=f"{levels}; each window moved to 0..1",
-        undefined=WITHOUT,
+        undefined=UNDEFINED,
         noise="falls",
         blur="falls",
         window="3x3",
@@ -195,7 +198,8 @@ def _transform(picture: Picture) -> Field:
 
 
 # Below, k and l number the nine cells of a window and n the windows of a block. Every innermost loop runs over the windows and branches
-# nowhere, so that the compiler takes several at once: sooner done than to look for the 17 cells in which T is not 0.
+# nowhere, so that the compiler takes several at once: sooner done than to look for the 17 cells in which T is not 0. The number of cells is
+# asked of the arrays because loops of a known length are unrolled, which takes the compiler seconds and gains nothing.
 
 
 @njit(cache=True, nogil=True)

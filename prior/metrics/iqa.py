@@ -84,8 +84,7 @@ def find_iqa(name: str) -> Metric:
         name: `iqa:<model>`, for example `iqa:ms_ssim`.
 
     Returns:
-        A metric like the registered ones; it pickles. Its number is nan on images too small for a model without weights. Its bounds are
-        those that pyiqa states, which it calls rough.
+        A metric like the registered ones; it pickles. Its number is nan on images too small for a model without weights.
 
     Raises:
         UnknownName: pyiqa has no such model.
@@ -102,7 +101,7 @@ def find_iqa(name: str) -> Metric:
         name=PREFIX + model,
         judge=functools.partial(judge, model),
         better="lower" if found.lower_better else "higher",
-        bounds=_read_bounds(found.score_range),
+        bounds=(-math.inf, math.inf),  # the ranges that pyiqa states are rough: its nlpd of noise is 1.4
         version=f"1, pyiqa {version('pyiqa')}",
         reference="Chen, Mo 2022, https://github.com/chaofengc/IQA-PyTorch",
         definition=f"{model} of pyiqa {version('pyiqa')}, grey repeated in three channels of [0, 1]{how}",
@@ -121,7 +120,7 @@ def _write_passport(model: str, found: Any) -> Passport:
     return Passport(
         title=f"{model} of pyiqa",
         symbol=f"{plain} (pyiqa)",
-        meaning=f"What the model {model} of pyiqa says about {asked}.",
+        meaning=f"What the model {model} of pyiqa says about {asked}; its range is roughly {found.score_range}.",
         combination="mean" if compares else "candidate alone",
         dynamic_range="0..1, grey repeated in three channels",
         undefined=f"a side below {shortest} px" if shortest else "never; an image that the model cannot take is an error",
@@ -136,12 +135,6 @@ def _write_passport(model: str, found: Any) -> Passport:
 def _compares(found: Any) -> bool:
     """Whether a model of pyiqa compares a picture with a reference."""
     return bool(found.metric_mode == "FR")
-
-
-def _read_bounds(stated: str) -> tuple[float, float]:
-    """The bounds in a range such as "0, ~1"; an end with a tilde is none."""
-    low, high = (one.strip() for one in stated.split(","))
-    return (-math.inf if low.startswith("~") else float(low), math.inf if high.startswith("~") else float(high))
 
 
 def _judge_against_sources(model: str, fused: Fused) -> float:

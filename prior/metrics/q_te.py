@@ -87,7 +87,7 @@ def q_te(fused: Fused) -> float:
         combination="joint",
         dynamic_range=DYNAMIC_RANGE,
         undefined=ANY_CONSTANT,
-        noise="falls",
+        noise="varies",
         blur="varies",
         golden="Q_TE_nava(swapped marginals, as in source)",
     ),

@@ -25,7 +25,7 @@ from prior.statistics.histograms import Joint, count_candidate, count_sources, d
         combination="sum",
         dynamic_range="0..255 as they are",
         undefined="where a source, or the fused image less a source, is constant",
-        noise="falls",
+        noise="varies",
         blur="varies",
         golden="SCD",
         differences=(Difference("Diff-IF", "single precision", "c01: 2e-7"),),

@@ -181,7 +181,7 @@ def judge_followed(fused: Fused) -> float:
         undefined="below 7 px, or where the fused image or the sum of the sources is flat in a window",
         symmetric=False,
         noise="falls",
-        blur="falls",
+        blur="unstated",
         golden="Q_C",
         tolerance=5e-4,
     ),

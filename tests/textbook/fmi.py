@@ -65,7 +65,7 @@ def stretch(windows: Field) -> Field:
     """Moved to 0..1, rounding to 0; all 1 where flat."""
     low, high = windows.min(axis=1, keepdims=True), windows.max(axis=1, keepdims=True)
     moved = np.where(high > low, (windows - low) / np.where(high > low, high - low, 1.0), 1.0)
-    return np.where(moved > 1e-12, moved, 0.0)
+    return np.where(moved > 1e-10, moved, 0.0)
 
 
 def share_information(x: Field, f: Field) -> Field:

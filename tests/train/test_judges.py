@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from prior.criterion import parse_criterion
-from prior.metrics import qabf, ssim, vif
+from prior.registry import metrics
 from prior.statistics import Fused, Sources
 from storage.errors import InputError
 from train.judges import Terms, measure_qabf, measure_ssim, measure_terms, measure_vif, prepare, value_balanced, value_diff_if
@@ -20,7 +20,6 @@ from train.judges import Terms, measure_qabf, measure_ssim, measure_terms, measu
 Grey = NDArray[np.uint8]
 
 NAMES = ("ssim_a", "ssim_b", "vif_a", "vif_b", "qabf")
-JUDGES = {"ssim_a": ssim.ssim_a, "ssim_b": ssim.ssim_b, "vif_a": vif.vif_a, "vif_b": vif.vif_b, "qabf": qabf.qabf}
 
 
 def to_batch(*images: Grey) -> Tensor:
@@ -29,7 +28,7 @@ def to_batch(*images: Grey) -> Tensor:
 
 def judge(a: Grey, b: Grey, f: Grey) -> dict[str, float]:
     fused = Fused(f, Sources(a, b))
-    return {name: one(fused) for name, one in JUDGES.items()}
+    return {name: metrics()[name].judge(fused) for name in NAMES}
 
 
 def measure(a: Grey, b: Grey, f: Grey) -> dict[str, float]:
