@@ -23,6 +23,7 @@ from prior.metrics import q_cv as q_cv
 from prior.metrics import q_g as q_g
 from prior.metrics import q_m as q_m
 from prior.metrics import q_ncie as q_ncie
+from prior.metrics import q_p as q_p
 from prior.metrics import q_sf as q_sf
 from prior.metrics import q_te as q_te
 from prior.metrics import qabf as qabf

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.fft
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -30,10 +30,11 @@ REFERENCE = (
 )
 DEFINITION = (
     "mean over all 3x3 windows of 2 (H(p) + H(q) - H(z)) / (H(p) + H(q)), entropies H(s) = -sum s log|s|, p, q = the windows of {} in X "
-    "and F, down the columns, (v - min) / (max - min) (a flat one: 1; below 1e-10: 0) over their sum; z = phi T + (1 - phi) p q, T = the comonotone "
-    "(r >= 0) or antimonotone (r < 0) joint distribution of p and q, r = correlation of p and q, phi = r / (cov_T / (s_p s_q)), s and "
-    "cov_T = deviations and covariance of the index 1..9, phi = 0 where r or an s is 0; 0 where H(p) + H(q) = 0; 1 where both windows "
-    "are flat or equal; B's window is compared with F's, unless A's equals it, after that is moved to 0..1"
+    "and F, down the columns, (v - min) / (max - min) (a flat one: 1; below 1e-10: 0) over their sum; z = phi T + (1 - phi) p q, "
+    "T = the comonotone (r >= 0) or antimonotone (r < 0) joint distribution of p and q, r = correlation of p and q, "
+    "phi = r / (cov_T / (s_p s_q)), s and cov_T = deviations and covariance of the index 1..9, phi = 0 where r or an s is 0; "
+    "0 where H(p) + H(q) = 0; 1 where both windows are flat or equal; B's window is compared with F's, unless A's equals it, "
+    "after that is moved to 0..1"
 )
 UNDEFINED = (
     "below 3 px alone; a flat window counts 1 beside another flat one, 0 beside one that is not, and one with a lone bright value counts 1 "
@@ -344,10 +345,14 @@ def _sum_block(count, of_x, of_f, joint, equal):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
 def _multiply_log(number):  # type: ignore[no-untyped-def]
-    """X log|x|, 0 at 0: |x| = m 2^e with m in sqrt(1/2)..sqrt(2), log m = 2 artanh((m - 1) / (m + 1)) to 15th order, within 2e-14."""
-    bits = _to_bits(number) & MAGNITUDE
+    """A number times the logarithm of its size, 0 at 0.
+
+    With |x| = m 2^e and m in sqrt(1/2)..sqrt(2), log m = 2 artanh((m - 1) / (m + 1)), whose series to the 15th order leaves 2e-14. The
+    compiler takes several of these at once, of which the library's logarithm is not capable.
+    """
+    bits = _reinterpret(number) & MAGNITUDE  # type: ignore[call-arg]
     above = bits - ROOT_HALF
-    fraction = _to_number(bits - (above & EXPONENT))
+    fraction = _reinterpret(bits - (above & EXPONENT))
     t = (fraction - 1.0) / (fraction + 1.0)
     u = t * t
     series = 1 / 15
@@ -356,13 +361,8 @@ def _multiply_log(number):  # type: ignore[no-untyped-def]
     return number * (np.float64(above >> FRACTION_BITS) * LOG_2 + 2.0 * t * series)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _to_bits(typing, number):  # type: ignore[no-untyped-def]
-    """The 64 bits of a number."""
-    return types.int64(types.float64), lambda context, builder, signature, given: builder.bitcast(given[0], ir.IntType(64))
-
-
-@intrinsic  # type: ignore[untyped-decorator]
-def _to_number(typing, bits):  # type: ignore[no-untyped-def]
-    """The number of 64 bits."""
-    return types.float64(types.int64), lambda context, builder, signature, given: builder.bitcast(given[0], ir.DoubleType())
+@intrinsic
+def _reinterpret(typing, given):  # type: ignore[no-untyped-def]
+    """The 64 bits of a number read as an integer, or those of an integer read as a number."""
+    to, made = (types.int64, ir.IntType(64)) if given == types.float64 else (types.float64, ir.DoubleType())
+    return to(given), lambda context, builder, signature, values: builder.bitcast(values[0], made)

@@ -124,8 +124,8 @@ def _write_passport(model: str, found: Any) -> Passport:
         combination="mean" if compares else "candidate alone",
         dynamic_range="0..1, grey repeated in three channels",
         undefined=f"a side below {shortest} px" if shortest else "never; an image that the model cannot take is an error",
-        noise="varies",
-        blur="varies",
+        noise="unstated",
+        blur="unstated",
         window="as in pyiqa",
         border="as in pyiqa",
         smallest=shortest or 1,
@@ -181,6 +181,8 @@ def _load(model: str) -> Any:
         with _keep_offline(name):
             try:
                 return pyiqa.create_metric(model, device="cpu")
+            except InputError:
+                raise
             except Exception as error:  # whatever the libraries below raise
                 raise _explain(name, error) from error
 
@@ -190,7 +192,7 @@ def _load(model: str) -> Any:
 
 @contextmanager
 def _keep_offline(name: str) -> Iterator[None]:
-    """Fetch nothing for the model that is loaded within, and leave other threads' downloads alone."""
+    """Fetch nothing for the model that is loaded within; other threads' downloads go on, but for those from Hugging Face."""
     from huggingface_hub import constants
 
     _guard_fetchers()

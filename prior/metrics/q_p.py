@@ -68,7 +68,7 @@ class Guide:
         golden="Q_P",
         differences=(
             Difference("Liu (MATLAB), MEFB", "nan where a source is constant, which here asks for nothing", "c15: nan, not 0.759"),
-            Difference("with Kovesi's later code", "the crossed sum of the moments counts four times", "c04: 0.320, not 0.303"),
+            Difference("with Kovesi's later phase congruency", "the crossed sum of the moments counts four times", "c04: 0.320, not 0.303"),
         ),
     ),
 )
