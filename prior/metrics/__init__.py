@@ -9,6 +9,7 @@ from prior.metrics import ce as ce
 from prior.metrics import deviation as deviation
 from prior.metrics import edge_intensity as edge_intensity
 from prior.metrics import entropy as entropy
+from prior.metrics import fmi as fmi
 from prior.metrics import iqa as iqa
 from prior.metrics import mef_ssim as mef_ssim
 from prior.metrics import mi as mi

@@ -57,8 +57,8 @@ Feature = Callable[[Picture], Field]
 Terms = tuple[float, float]
 
 
-def _describe_metric(title: str, symbol: str, feature: str, levels: str, golden: str, own: tuple[Difference, ...]) -> Passport:
-    """What the three have in common."""
+def _describe_metric(title: str, symbol: str, feature: str, levels: str, golden: str, *differences: Difference) -> Passport:
+    """What the three have in common; the order of the sources matters to those that say so."""
     return Passport(
         title=f"feature mutual information of {title}",
         symbol=symbol,
@@ -71,9 +71,9 @@ def _describe_metric(title: str, symbol: str, feature: str, levels: str, golden:
         window="3x3",
         border="windows wholly inside",
         smallest=SIDE,
-        symmetric=False,
+        symmetric=ORDER_MATTERS not in differences,
         golden=golden,
-        differences=(*own, ORDER_MATTERS),
+        differences=differences,
     )
 
 
@@ -90,14 +90,13 @@ def _describe_metric(title: str, symbol: str, feature: str, levels: str, golden:
         "the grey levels",
         "0..255 as they are",
         "FMI_none",
-        (
-            Difference(
-                "Linfeng Tang (MATLAB)",
-                "what it names FMI_pixel takes the default feature of the authors' code, thinned edges, not the grey levels",
-                "not known: MATLAB's own edge() is not public",
-            ),
-            Difference("MEFB", "thinned edges too, as FMI", "not known"),
+        Difference(
+            "Linfeng Tang (MATLAB)",
+            "what it names FMI_pixel takes the default feature of the authors' code, thinned edges, not the grey levels",
+            "not known: MATLAB's own edge() is not public",
         ),
+        Difference("MEFB", "thinned edges too, as FMI", "not known"),
+        ORDER_MATTERS,
     ),
 )
 def compare_pixels(fused: Fused) -> Terms:
@@ -118,13 +117,12 @@ def compare_pixels(fused: Fused) -> Terms:
         "the gradients along the rows",
         "0..255 as they are, their signed differences along the rows alone",
         "FMI_gradient",
-        (
-            Difference(
-                "the name",
-                "suggests the length of the gradient; the authors' code takes its first component alone",
-                "turned by 90 degrees an image has another number",
-            ),
+        Difference(
+            "the name",
+            "suggests the length of the gradient; the authors' code takes its first component alone",
+            "turned by 90 degrees an image has another number",
         ),
+        ORDER_MATTERS,
     ),
 )
 def compare_gradients(fused: Fused) -> Terms:
@@ -143,24 +141,25 @@ def compare_gradients(fused: Fused) -> Terms:
         "cosine transforms",
         r"FMI$_{\mathrm{dct}}$",
         "the coefficients of the cosine transform",
-        "0..255 as they are, their cosine transform in float64 (coefficients that are 0 but for rounding count like all others)",
+        "0..255 as they are, their cosine transform in float64 (what rounding leaves of a 0 counts beside its like)",
         "FMI_dct",
-        (
-            Difference(
-                "Linfeng Tang (MATLAB)",
-                "beside it prints FMI_w, of the discrete Meyer wavelet: 102 taps in MATLAB, 62 in PyWavelets",
-                "c04: FMI_w 0.358, not 0.299",
-            ),
-            Difference(
-                "another cosine transform",
-                "rounds otherwise, which shows where whole rows or columns of coefficients are 0 but for that",
-                "1e-15 on photographs; anything on drawn pictures",
-            ),
+        Difference(
+            "Linfeng Tang (MATLAB)",
+            "beside it prints FMI_w, of the discrete Meyer wavelet: 102 taps in MATLAB, 62 in PyWavelets",
+            "c04: FMI_w 0.358, not 0.299",
+        ),
+        Difference(
+            "another cosine transform",
+            "rounds otherwise, which shows where whole rows or columns of coefficients are 0 but for that",
+            "c11 under Octave: below 1e-15; on drawn pictures not known",
         ),
     ),
 )
 def compare_transforms(fused: Fused) -> Terms:
-    """Feature mutual information of the cosine transforms with source a and with source b; nan below 3 px."""
+    """Feature mutual information of the cosine transforms with source a and with source b; nan below 3 px.
+
+    Coefficients that stand alone among zeros are those of constant pictures: only there does the order of the sources matter.
+    """
     if min(fused.image.shape) < SIDE:
         return math.nan, math.nan
     of_a, of_b = fused.sources.once(_transform_sources)

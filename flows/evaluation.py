@@ -1,0 +1,231 @@
+"""The evaluation of pictures that others fused: folders in, a score of every picture out, with every failure as a row.
+
+The checks are those of a build: of the pairs, and of published results. One pair is the unit of work: it is read and prepared once for all
+its methods.
+"""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+
+from flows.columns import Column
+from flows.processes import Crew, open_crew
+from flows.progress import Report, stay_silent
+from prior import evaluate, registry
+from prior.evaluate import Candidate, Scene
+from prior.folders import list_folder
+from prior.pairs import PairRef, Scan, Source, inspect, load, scan
+from prior.pictures import show_path
+from prior.published import PREFIX, PublishedFile, PublishedIndex, find_files, index_published, inspect_published, load_published
+from prior.registry import Metric
+from prior.signatures import PairSignature, SignatureGroup, group_signatures
+from storage.errors import CandidateError, InputError
+from storage.schema import FAILED, OK, PairRow, ScoreRow
+
+Groups = Mapping[tuple[int, int], SignatureGroup]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRequest:
+    """What is to be evaluated.
+
+    Attributes:
+        a: folder of the first sources.
+        b: folder of the second.
+        fused: folder with one folder of fused pictures per method.
+        columns: by which metrics.
+        pattern: how the files of a pair are named, as in `prior.pairs.Source`.
+        workers: processes; 0 is one per core.
+    """
+
+    a: Path
+    b: Path
+    fused: Path
+    columns: tuple[Column, ...]
+    pattern: str = ""
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """What came of it.
+
+    Attributes:
+        columns: the metrics.
+        rows: one per pair and method, in the order of both names; scores by the metrics' ids.
+        notes: sentences about what is no row.
+    """
+
+    columns: tuple[Column, ...]
+    rows: tuple[ScoreRow, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def problems(self) -> tuple[ScoreRow, ...]:
+        """The rows without scores, and those with a metric that failed."""
+        return tuple(row for row in self.rows if row.status != OK or row.message)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no row failed, and every pair has a method that could be scored; a file that is not there is no failure."""
+        scored = {row.pair_id for row in self.rows if row.status == OK}
+        return all(row.status != FAILED and row.pair_id in scored for row in self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _PairTask:
+    """One pair whose fused pictures are to be scored: its files, its size, and by method the files of its fused pictures."""
+
+    ref: PairRef
+    size: tuple[int, int]
+    files: Mapping[str, tuple[Path, ...]]
+
+
+def evaluate_folders(request: EvaluationRequest, report: Report = stay_silent) -> Evaluation:
+    """Score every fused picture of every method.
+
+    Args:
+        request: the folders and the metrics.
+        report: told of progress.
+
+    Raises:
+        InputError: a folder is missing or not laid out as expected, or nothing pairs.
+    """
+    _check_layout(request.fused)
+    found = scan([Source(a=request.a, b=request.b, published=request.fused, pattern=request.pattern)])
+    index = index_published(request.fused)
+    with open_crew(min(request.workers or os.cpu_count() or 1, len(found.pairs) or 1)) as crew:
+        inspected, signed, warnings = _inspect_all(crew, found.pairs, report)
+        unusable = [row for row in (*found.refused, *inspected) if row.status != OK]
+        rows = _score_all(crew, [ref for ref in found.pairs if ref.pair_id in signed], signed, index, request.columns, report)
+    methods = [_shorten(method) for method in index.methods]
+    rows += [_fail(pair.pair_id, method, pair.reason, pair.message) for pair in unusable for method in methods]
+    notes = (*_note_files(found, request.fused), *_note_strangers(index, rows), *warnings)
+    return Evaluation(columns=request.columns, rows=tuple(sorted(rows, key=lambda row: (row.pair_id, row.method))), notes=notes)
+
+
+def _check_layout(folder: Path) -> None:
+    """Refuse a folder of pictures in place of the folder of the methods' folders."""
+    listing = list_folder(folder)
+    if listing.pictures and not any(entry.is_dir() and not entry.name.startswith(".") for entry in listing.clutter):
+        name = show_path(folder)
+        raise InputError(
+            f"{name} holds {len(listing.pictures)} pictures and no folders; expected one folder of pictures per method, such as "
+            f"{name}/GFF/{show_path(listing.pictures[0].name)}; put the pictures into a folder that bears their method's name"
+        )
+
+
+def _inspect_all(crew: Crew, refs: Sequence[PairRef], report: Report) -> tuple[list[PairRow], dict[str, PairSignature], tuple[str, ...]]:
+    """The row of every pair, the signatures of those that can be used, and warnings."""
+    rows: list[PairRow] = []
+    signed: dict[str, PairSignature] = {}
+    warnings: list[str] = []
+    for done, (ref, inspection) in enumerate(crew.run(inspect, refs), 1):
+        if inspection is None:
+            message = f"pair {ref.pair_id}: {_describe_death('reading it')}"
+            row = PairRow(pair_id=ref.pair_id, source="", task="", status=FAILED, reason="killed", message=message)
+        else:
+            row = inspection.row
+            warnings += inspection.warnings
+            if inspection.signature:
+                signed[ref.pair_id] = inspection.signature
+        rows.append(row)
+        report("inspecting pairs", done, len(refs))
+    return rows, signed, tuple(sorted(warnings))
+
+
+def _score_all(
+    crew: Crew,
+    refs: Sequence[PairRef],
+    signed: Mapping[str, PairSignature],
+    index: PublishedIndex,
+    columns: Sequence[Column],
+    report: Report,
+) -> list[ScoreRow]:
+    metrics = tuple(dict.fromkeys(column.metric.name for column in columns))
+    tasks = [
+        _PairTask(ref, signed[ref.pair_id].size, {_shorten(method): files for method, files in find_files(index, ref).items()})
+        for ref in refs
+    ]
+    rows: list[ScoreRow] = []
+    for done, (task, scored) in enumerate(crew.run(score_pair, tasks, metrics, group_signatures(signed.values())), 1):
+        if scored is None:
+            pair_id = task.ref.pair_id
+            scored = tuple(_fail(pair_id, method, "killed", f"pair {pair_id}: {_describe_death('scoring it')}") for method in task.files)
+        rows += scored
+        report("scoring pairs", done, len(tasks))
+    return rows
+
+
+def score_pair(metrics: Sequence[str], groups: Groups, task: _PairTask) -> tuple[ScoreRow, ...]:
+    """Score the fused pictures of one pair; runs in a process of its own.
+
+    Args:
+        metrics: their ids.
+        groups: the signatures of all pairs by size.
+        task: the pair.
+    """
+    cv2.setNumThreads(1)
+    pair_id = task.ref.pair_id
+    try:
+        a, b = load(task.ref)
+    except (InputError, OSError) as error:  # it could be read a moment ago
+        return tuple(_fail(pair_id, method, "unreadable", f"pair {pair_id}: {error}") for method in task.files)
+    scene = evaluate.prepare(pair_id, a, b)
+    judges = [registry.find_metric(name) for name in metrics]
+    return tuple(_score_file(file, scene, judges) for file in inspect_published(pair_id, task.size, task.files, groups[task.size]))
+
+
+def _score_file(file: PublishedFile, scene: Scene, judges: Sequence[Metric]) -> ScoreRow:
+    blank = _make_blank(scene.pair_id, file.method, file.path)
+
+    def read() -> Candidate:
+        if file.status != OK:
+            raise CandidateError(file.message, file.reason)
+        height, width = scene.a.shape
+        return Candidate(load_published(file, (height, width)), 0.0, 0.0, "published")
+
+    row, _ = evaluate.evaluate(scene, blank, read, judges)
+    # what a clock says is no part of a table that must not depend on the number of processes
+    return replace(row, judge_seconds=blank.judge_seconds)
+
+
+def _make_blank(pair_id: str, method: str, file: str = "") -> ScoreRow:
+    return ScoreRow(pair_id=pair_id, method=method, version="", content_key="", status=FAILED, file=file)
+
+
+def _fail(pair_id: str, method: str, reason: str, message: str) -> ScoreRow:
+    return evaluate.fail(_make_blank(pair_id, method), reason, message)
+
+
+def _shorten(method: str) -> str:
+    """A method's name as its authors know it."""
+    return method.removeprefix(PREFIX)
+
+
+def _describe_death(work: str) -> str:
+    return f"{work} ended two processes (a crash, or too little memory); take the pair out, or use fewer workers"
+
+
+def _note_files(found: Scan, fused: Path) -> Iterator[str]:
+    """Sentences about files that belong to no row."""
+    if found.orphans:
+        named = ", ".join(show_path(path) for path in found.orphans[:3]) + (" …" if len(found.orphans) > 3 else "")
+        yield f"{len(found.orphans)} pictures have no partner of the same name: {named}"
+    beside = list_folder(fused).pictures
+    if beside:
+        named = ", ".join(show_path(path.name) for path in beside[:3]) + (" …" if len(beside) > 3 else "")
+        yield f"{len(beside)} pictures lie beside the folders of the methods in {show_path(fused)} and are left out: {named}"
+
+
+def _note_strangers(index: PublishedIndex, rows: Sequence[ScoreRow]) -> Iterator[str]:
+    """Methods none of whose pictures bears the name of a pair: most likely they are all named otherwise."""
+    keys = sorted({row.pair_id for row in rows})
+    found = {row.method for row in rows if row.reason != "missing"}
+    for method, files in index.methods.items():
+        if _shorten(method) not in found and keys:
+            named = f"the first is {min(files)!r}" if files else "it is empty"
+            yield f"no picture of {_shorten(method)} is named like a pair: {named}, the first pair is {keys[0]!r}; rename the pictures"

@@ -1,0 +1,142 @@
+"""The command `metrics`: what there is, one metric's passport, its check, the variants. Part of `flows.command_line`, and read like it."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.options import Format, RowFormat
+from storage.errors import InputError
+
+if TYPE_CHECKING:
+    from flows.passports import Comparison
+    from prior.registry import Metric
+
+COLUMNS = ("name", "better", "bounds", "combination", "smallest", "reference")
+EVERY_COLUMN = (*COLUMNS, "title", "definition", "version", "term_of", "variant_of", "golden", "needs", "licence")
+CHECK_COLUMNS = ("metric", "case", "value", "golden", "error", "tolerance", "fits")
+MISFIT = 1
+"""Exit status where a metric is not what its golden values say."""
+
+
+def metrics(
+    name: Annotated[str | None, typer.Argument(help="One metric, for all that is known of it.")] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Also the terms of one source, and the variants.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Compute the metric, or all of them, on five made pictures, and compare with the golden values.")
+    ] = False,
+    variants: Annotated[
+        bool, typer.Option("--variants", help="The public implementations whose numbers can be had, and what they print.")
+    ] = False,
+    form: RowFormat = Format.table,
+) -> None:
+    """The metrics: direction, bounds, how the sources enter, the smallest side, reference; or one metric's passport.
+
+    better: the direction that is better; zero, the nearer to zero the better. smallest: px that the shorter side must have.
+    csv and json always list the terms of one source (`vif_a`) and the variants, too. --check ends with exit code 1 where an error is
+    beyond the metric's tolerance.
+    """
+    if variants:
+        _refuse_both(name, check)
+        _print_variants(form)
+    elif check:
+        _print_check(name, form)
+    elif name:
+        _print_passport(name, form)
+    else:
+        _print_list(everything or form is not Format.table, form)
+
+
+def _refuse_both(name: str | None, check: bool) -> None:
+    if name or check:
+        raise InputError("--variants lists all variants, and takes no metric and no --check; leave them out")
+
+
+def _print_list(everything: bool, form: Format) -> None:
+    from flows.output import print_rows
+    from flows.passports import write_bounds
+    from prior import registry
+
+    found = [one for one in registry.metrics().values() if everything or not (one.term_of or one.variant_of)]
+    rows = [_describe(one) for one in found]
+    if form is Format.table:
+        print_rows([row | {"bounds": write_bounds(row["bounds"])} for row in rows], COLUMNS, form)
+    else:
+        print_rows(rows, EVERY_COLUMN, form)
+
+
+def _describe(metric: "Metric") -> dict[str, Any]:
+    """One row of the list; what only a passport tells is empty where there is none."""
+    own = {name: getattr(metric, name) for name in EVERY_COLUMN if hasattr(metric, name)}
+    return own | {name: getattr(metric.passport, name, None) for name in EVERY_COLUMN if name not in own}
+
+
+def _print_passport(name: str, form: Format) -> None:
+    from flows.output import print_rows, print_sheet
+    from flows.passports import list_golden, to_json, to_sheet
+    from prior.registry import find_metric
+
+    metric = find_metric(name)
+    if form is Format.json:
+        typer.echo(json.dumps(to_json(metric), indent=1, ensure_ascii=False, allow_nan=False))
+        return
+    if form is Format.csv:
+        print_rows([{"field": field, "text": text} for field, text in to_sheet(metric).items()], ("field", "text"), form)
+        return
+    print_sheet(to_sheet(metric))
+    golden = [{"case": case, "value": f"{value:.12g}"} for case, value in list_golden(metric).items()]
+    if golden:
+        print_rows(golden, ("case", "value"), form, "Golden values")
+    if metric.passport and metric.passport.differences:
+        differences = [{"code": one.code, "what it does": one.how, "by how much": one.size} for one in metric.passport.differences]
+        print_rows(differences, list(differences[0]), form, "Where public code differs")
+
+
+def _print_check(name: str | None, form: Format) -> None:
+    from flows.output import print_rows, say
+    from flows.passports import compare
+    from prior.registry import find_metric, metrics
+
+    chosen = [find_metric(name)] if name else list(metrics().values())
+    found = [one for metric in chosen for one in compare(metric)]
+    if not found:
+        raise InputError(f"{name} has no golden values; `fusion-prior metrics --format csv` tells which metrics have some")
+    print_rows([_to_row(one, form) for one in found], CHECK_COLUMNS, form)
+    misfits = [one for one in found if not one.fits]
+    say(f"{len(found) - len(misfits)} of {len(found)} values are the golden ones")
+    if misfits:
+        raise typer.Exit(MISFIT)
+
+
+def _to_row(one: "Comparison", form: Format) -> dict[str, Any]:
+    row = {name: getattr(one, name) for name in CHECK_COLUMNS}
+    # a table's four decimals would all be 0
+    return row | {"error": f"{one.error:.1e}", "tolerance": f"{one.tolerance:.0e}"} if form is Format.table else row
+
+
+def _print_variants(form: Format) -> None:
+    from flows.columns import choose_columns
+    from flows.output import print_rows, say
+    from prior.variants import VARIANTS
+
+    columns_of = {name: choose_columns([], name) for name in VARIANTS}
+    rows = [
+        {"variant": name, "prints": column.name, "metric": column.metric.name, "definition": column.metric.definition}
+        for name, columns in columns_of.items()
+        for column in columns
+    ]
+    if form is Format.json:
+        described = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "metrics": {column.name: column.metric.name for column in columns_of[one.name]},
+                "left_out": one.left_out,
+            }
+            for one in VARIANTS.values()
+        ]
+        typer.echo(json.dumps(described, indent=1, ensure_ascii=False))
+        return
+    print_rows(rows, ("variant", "prints", "metric", "definition"), form)
+    for one in VARIANTS.values():
+        say(f"{one.name}: {one.title}" + (f"; left out: {one.left_out}" if one.left_out else ""))

@@ -1,0 +1,113 @@
+"""The page docs/metrics.md, written from the passports: `python -m flows.metric_page` prints it."""
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+
+from flows.columns import ARROWS, choose_columns
+from flows.passports import to_sheet, write_bounds
+from prior.registry import Metric, metrics
+from prior.variants import VARIANTS, Variant
+
+IN_TABLE = ("name", "title")
+"""What of a passport the heading of its section says."""
+
+INTRODUCTION = """# The metrics
+
+Written from the metrics' passports by `make docs`; what a metric is stands beside its code in `prior/metrics`.
+`fusion-prior metrics NAME` prints one of them with its golden values, `fusion-prior metrics --check` compares all of them with these.
+
+Scores are of 8-bit luma. A metric is undefined (`nan`, empty, `null`) where its definition gives no number. *Noise* and *blur* tell how the
+number moves when a good candidate (`laplacian_pyramid` on four example pairs) gets noise of σ = 10 levels, or is blurred with σ = 2 px: a
+metric that rises with noise takes it for detail.
+"""
+
+VARIANTS_INTRODUCTION = """## Variants: the numbers that public code prints
+
+`fusion-prior score … --variant NAME` and `fusion-prior evaluate … --variant NAME` give a public implementation's numbers under the names
+that it prints.
+"""
+
+
+_KEPT = re.compile(r"(`[^`]*`|\]\(#[^)]*\))")
+_SPECIAL = re.compile(r"[\\*_|<>]")
+
+
+def write_page() -> str:
+    """The whole page."""
+    known = metrics().values()
+    mains = [one for one in known if not (one.term_of or one.variant_of)]
+    parts = [
+        INTRODUCTION,
+        _write_overview(mains),
+        *(_write_section(one, [term for term in known if term.term_of == one.name]) for one in mains),
+        VARIANTS_INTRODUCTION,
+        *(_write_variant(one) for one in VARIANTS.values()),
+        "## Their definitions that are not ours\n",
+        _write_table(
+            ("Metric", "Other definition of", "Definition", "Source"),
+            [
+                (f"`{one.name}`", f"[`{one.variant_of}`](#{one.variant_of})", one.definition, one.reference)
+                for one in known
+                if one.variant_of and not one.term_of
+            ],
+        ),
+    ]
+    return "\n".join(parts)
+
+
+def main() -> None:
+    """Print the page."""
+    sys.stdout.write(write_page())
+
+
+def _write_overview(mains: Sequence[Metric]) -> str:
+    head = ("Metric", "", "Better", "Bounds", "Sources", "Smallest side", "Noise", "Blur")
+    return _write_table(head, [_describe(one) for one in mains])
+
+
+def _describe(metric: Metric) -> tuple[str, ...]:
+    passport = metric.passport
+    own = (passport.combination, f"{passport.smallest} px", passport.noise, passport.blur) if passport else ("", "", "", "")
+    title = passport.title if passport else ""
+    return f"[`{metric.name}`](#{metric.name})", title, ARROWS[metric.better], write_bounds(metric.bounds), *own
+
+
+def _write_section(metric: Metric, terms: Sequence[Metric]) -> str:
+    """One metric: its sheet as a list, its terms, and where public code differs."""
+    sheet = to_sheet(metric)
+    lines = [f"## {metric.name}\n", f"{sheet.get('title', metric.name)}: {sheet.get('meaning', metric.definition)}\n"]
+    lines += [f"- {name}: {_escape(text)}" for name, text in sheet.items() if name not in (*IN_TABLE, "meaning")]
+    if terms:
+        lines.append(f"- terms of one source: {', '.join(f'`{term.name}`' for term in terms)}")
+    lines.append("")
+    if metric.passport and metric.passport.differences:
+        rows = [(one.code, one.how, one.size) for one in metric.passport.differences]
+        lines.append(_write_table(("Public code", "What it does", "By how much"), rows))
+    return "\n".join(lines)
+
+
+def _write_variant(variant: Variant) -> str:
+    rows = [(f"`{column.name}`", f"`{column.metric.name}`") for column in choose_columns([], variant.name)]
+    left_out = f"Left out: {_escape(variant.left_out)}.\n" if variant.left_out else ""
+    return "\n".join((f"### {variant.name}\n", f"{_escape(variant.title)}.\n", _write_table(("Prints", "Metric"), rows), left_out))
+
+
+def _write_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(_write_lines(head, rows)) + "\n"
+
+
+def _write_lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|---" * len(head) + "|"
+    yield from (f"| {' | '.join(_escape(cell) for cell in row)} |" for row in rows)
+
+
+def _escape(text: str) -> str:
+    """A text as Markdown shows it, character by character; what stands in backticks, and where a link leads, stays."""
+    pieces = _KEPT.split(text)
+    return "".join(piece if number % 2 else _SPECIAL.sub(r"\\\g<0>", piece) for number, piece in enumerate(pieces))
+
+
+if __name__ == "__main__":
+    main()
