@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help prior server deploy worker test test-survival format bench-metrics bench-build bench-store bench-methods bench-loader bench-train clean
+.PHONY: help prior server deploy worker test test-survival format docs bench-metrics bench-build bench-store bench-methods bench-loader bench-train clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ test-survival: .venv/installed-dev ## Kill builds, fill disks, race commits: eve
 format: .venv/installed-dev ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/installed ## Write docs/metrics.md from the passports of the metrics
+	$(BIN)/python -m flows.metric_page > docs/metrics.md
 
 bench-metrics: .venv/installed-dev ## Metrics: milliseconds, beside their textbook versions; errors; memory
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/bench_metrics.py

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("name", "better", "bounds", "combination", "smallest", "reference")
 EVERY_COLUMN = (*COLUMNS, "title", "definition", "version", "term_of", "variant_of", "golden", "needs", "licence")
-CHECK_COLUMNS = ("metric", "case", "value", "golden", "error", "tolerance", "fits")
+CHECK_COLUMNS = ("metric", "case", "value", "golden", "error", "tolerance", "fits", "excluded")
 MISFIT = 1
 """Exit status where a metric is not what its golden values say."""
 
@@ -74,6 +74,7 @@ def _describe(metric: "Metric") -> dict[str, Any]:
 def _print_passport(name: str, form: Format) -> None:
     from flows.output import print_rows, print_sheet
     from flows.passports import list_golden, to_json, to_sheet
+    from prior.golden import EXCLUDED
     from prior.registry import find_metric
 
     metric = find_metric(name)
@@ -84,9 +85,13 @@ def _print_passport(name: str, form: Format) -> None:
         print_rows([{"field": field, "text": text} for field, text in to_sheet(metric).items()], ("field", "text"), form)
         return
     print_sheet(to_sheet(metric))
-    golden = [{"case": case, "value": f"{value:.12g}"} for case, value in list_golden(metric).items()]
-    if golden:
-        print_rows(golden, ("case", "value"), form, "Golden values")
+    values = [
+        {"case": case, "value": f"{value:.12g}", "not asserted, because": EXCLUDED.get((metric.name, case), "")}
+        for case, value in list_golden(metric).items()
+    ]
+    if values:
+        columns = list(values[0]) if any(one["not asserted, because"] for one in values) else ["case", "value"]
+        print_rows(values, columns, form, "Golden values")
     if metric.passport and metric.passport.differences:
         differences = [{"code": one.code, "what it does": one.how, "by how much": one.size} for one in metric.passport.differences]
         print_rows(differences, list(differences[0]), form, "Where public code differs")

@@ -25,6 +25,7 @@ class Comparison:
         golden: what it should give.
         error: relative, absolute below 1; nan where both are undefined.
         tolerance: of the metric.
+        excluded: why the golden value is no value of the metric; empty where it is one.
     """
 
     metric: str
@@ -33,10 +34,13 @@ class Comparison:
     golden: float
     error: float
     tolerance: float
+    excluded: str = ""
 
     @property
     def fits(self) -> bool:
-        """Whether the error is within the tolerance; where the golden value is no finite number, undefined fits."""
+        """Whether the error is within the tolerance; where the golden value is no finite number, undefined fits; all where excluded."""
+        if self.excluded:
+            return True
         if not math.isfinite(self.golden):
             return math.isnan(self.value) or self.value == self.golden
         return self.error <= self.tolerance
@@ -49,7 +53,7 @@ def compare(metric: Metric) -> Iterator[Comparison]:
         value = float(metric.judge(Fused(pictures.f, Sources(pictures.a, pictures.b))))
         error = abs(value - expected) / max(1.0, abs(expected)) if math.isfinite(expected) else math.nan
         tolerance = metric.passport.tolerance if metric.passport else math.nan
-        yield Comparison(metric.name, case, value, expected, error, tolerance)
+        yield Comparison(metric.name, case, value, expected, error, tolerance, golden.EXCLUDED.get((metric.name, case), ""))
 
 
 def list_golden(metric: Metric) -> Mapping[str, float]:

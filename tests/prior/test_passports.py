@@ -32,18 +32,6 @@ NAMES = tuple(metrics())
 WHOLES = tuple(name for name, one in metrics().items() if not one.term_of)
 ALL_CASES = 15
 SCENES = ("scene_01", "scene_04", "head_01", "head_07", "focus_01", "focus_03", "exposure_01", "exposure_03")
-NOISE = "rounding noise over 2e-16 in flat windows; ours leaves such windows out"
-LEVELS = "the reference counts the undefined levels of a constant source as 0; the MATLAB source fails, and ours is undefined"
-FLOATS = "float32 noise over no information"
-EXCLUDED: Mapping[tuple[str, str], str] = {
-    **{(name, case): NOISE for name in ("q_y", "q_y_strict") for case in ("c09_constant", "c15_const_source")},
-    **{("q_c", case): NOISE for case in ("c09_constant", "c13_saturated_max", "c15_const_source")},
-    **{("q_c_strict", case): NOISE for case in ("c03_diffif_crop_max", "c09_constant", "c13_saturated_max")},
-    **{(name, "c15_const_source"): LEVELS for name in ("q_ncie", "q_te_cvejic", "q_te_cvejic_swapped")},
-    ("vif_released", "c11_tiny16"): "the released code swaps the image and the window below 17 px; ours is undefined below 41 px",
-    **{("viff_sum", case): FLOATS for case in ("c09_constant", "c15_const_source")},
-}
-"""Golden values that are no defined value of the metric: (metric, case) and the reason."""
 
 
 def passport_of(name: str) -> Passport:
@@ -103,7 +91,7 @@ def test_metrics_pickle(name: str) -> None:
 
 def compare(name: str, case: str, score: float, expected: float, tolerance: float) -> str:
     """What is wrong with a score beside its golden value; empty where nothing is."""
-    if (name, case) in EXCLUDED:
+    if (name, case) in golden.EXCLUDED:
         return ""
     if math.isnan(expected):
         return "" if math.isnan(score) else f"{name} on {case}: {score} where the reference is undefined"
