@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from prior.arrays import Picture
 from prior.passport import Difference, Passport
 from prior.registry import metric_of_sources
-from prior.statistics import Fused, Sources
+from prior.statistics import Fused
 
 REFERENCE = (
     "Haghighat, Aghagolzadeh, Seyedarabi 2011, 10.1016/j.compeleceng.2011.07.012; Haghighat, Razian 2014, Fast-FMI, 8th IEEE Int. Conf. "
