@@ -1,7 +1,6 @@
 """The columns of a table of scores: which metrics, and under which names."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prior.evaluate import STANDARD_METRICS
@@ -17,24 +16,31 @@ class Column:
     """One metric of a table.
 
     Attributes:
-        name: what the table calls it: its id, or what a public implementation prints.
+        name: what files and machines call it: its id; of a variant, the id of what it is there. No two columns share it.
         metric: what it is.
+        printed: what a public implementation calls it, which may call two so; empty without a variant.
     """
 
     name: str
     metric: Metric
+    printed: str = ""
+
+    @property
+    def label(self) -> str:
+        """What people read: the printed name where there is one."""
+        return self.printed or self.name
 
     @property
     def heading(self) -> str:
-        """The name, with the direction in which it is better."""
-        return f"{self.name} {ARROWS[self.metric.better]}"
+        """The label, with the direction in which it is better."""
+        return f"{self.label} {ARROWS[self.metric.better]}"
 
 
 def choose_columns(names: Sequence[str], variant: str = "") -> tuple[Column, ...]:
     """The metrics that are asked for.
 
     Args:
-        names: their ids, or "all"; with a variant, names that it prints, or what the project calls these.
+        names: their ids, or "all"; with a variant, names that it prints (all that it prints so), or what the project calls these.
         variant: a public implementation, whose metrics take the place of the project's own; all of them where no names are given.
 
     Raises:
@@ -43,19 +49,16 @@ def choose_columns(names: Sequence[str], variant: str = "") -> tuple[Column, ...
     if not variant:
         return tuple(Column(name, find_metric(name)) for name in resolve_metrics(names or STANDARD_METRICS))
     chosen = find_variant(variant)
-    printed = Counter(chosen.find_printed(name) for name in chosen.metrics)
-    columns = {name: Column(_name_apart(chosen.find_printed(name), name, printed), metric) for name, metric in chosen.find_metrics()}
-    by_name = columns | {column.name: column for column in columns.values()}
-    for name in names:
-        if name not in by_name and name != "all":
-            raise unknown_name(f"metric of the variant {variant}", name, [column.name for column in columns.values()])
-    wanted = columns if not names or "all" in names else names
-    return tuple(dict.fromkeys(by_name[name] for name in wanted))
-
-
-def _name_apart(name: str, own: str, printed: Mapping[str, int]) -> str:
-    """What a variant prints, with the project's own name where it prints two numbers under one."""
-    return f"{name} ({own})" if printed[name] > 1 else name
+    columns = [Column(name, metric, chosen.find_printed(name)) for name, metric in chosen.find_metrics()]
+    found: dict[str, Column] = {}
+    for name in names or ["all"]:
+        named = [column for column in columns if name in ("all", column.name, column.printed)]
+        if not named:
+            raise unknown_name(
+                f"metric of the variant {variant}", name, {one for column in columns for one in (column.name, column.printed)}
+            )
+        found |= {column.name: column for column in named}
+    return tuple(found.values())
 
 
 def find_mains(columns: Sequence[Column]) -> tuple[Column, ...]:

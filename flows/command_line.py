@@ -30,7 +30,7 @@ from flows.options import (
     Format,
     IfHeldChoice,
     IfHeldOption,
-    MetricNames,
+    MoreMetrics,
     RowFormat,
     SamplingSteps,
     Scheduler,
@@ -258,7 +258,7 @@ def score(
     a: Annotated[Path, typer.Argument(help="The first source.")],
     b: Annotated[Path, typer.Argument(help="The second source.")],
     fused: Annotated[Path, typer.Argument(help="The fused picture.")],
-    metrics: MetricNames = "",
+    metrics: MoreMetrics = "",
     variant: VariantName = "",
     form: RowFormat = Format.json,
 ) -> None:
@@ -268,15 +268,16 @@ def score(
     from flows.single import score_files
     from prior.evaluate import STANDARD_METRICS
 
-    standard = () if variant else STANDARD_METRICS
-    numbers, problems = score_files(a, b, fused, choose_columns([*standard, *split_names(metrics)], variant))
-    for sentence in problems:
+    columns = choose_columns([*(() if variant else STANDARD_METRICS), *split_names(metrics)], variant)
+    numbers, sentences = score_files(a, b, fused, columns)
+    for sentence in sentences:
         say(sentence)
     if form is Format.json:
         named = {"variant": variant} if variant else {}
         print(json.dumps(named | {"scores": {name: to_plain(number) for name, number in numbers.items()}}, ensure_ascii=False))
     else:
-        print_rows([{"metric": name, "score": number} for name, number in numbers.items()], ("metric", "score"), form)
+        rows = [{"metric": one.name, "printed as": one.printed, "score": numbers[one.name]} for one in columns]
+        print_rows(rows, ("metric", "printed as", "score") if variant else ("metric", "score"), form)
 
 
 app.command()(tell_stopped(evaluate))

@@ -4,28 +4,44 @@ The checks are those of a build: of the pairs, and of published results. One pai
 its methods.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
+from dask.system import CPU_COUNT
 
 from flows.columns import Column
 from flows.processes import Crew, open_crew
 from flows.progress import Report, stay_silent
+from flows.words import count, name_first
 from prior import evaluate, registry
 from prior.evaluate import Candidate, Scene
-from prior.folders import list_folder
+from prior.folders import list_folder, normalise_stem
 from prior.pairs import PairRef, Scan, Source, inspect, load, scan
 from prior.pictures import show_path
-from prior.published import PREFIX, PublishedFile, PublishedIndex, find_files, index_published, inspect_published, load_published
+from prior.published import (
+    PREFIX,
+    PublishedFile,
+    PublishedIndex,
+    find_files,
+    index_published,
+    inspect_published,
+    is_method,
+    list_methods,
+    load_published,
+)
 from prior.registry import Metric
 from prior.signatures import PairSignature, SignatureGroup, group_signatures
 from storage.errors import CandidateError, InputError
 from storage.schema import FAILED, OK, PairRow, ScoreRow
 
 Groups = Mapping[tuple[int, int], SignatureGroup]
+
+CONVERTED = "converted"
+"""The flag of a row whose picture was not judged as it lies there; its message says what was done."""
+METRIC_FAILED = "metric_failed"
+"""The flag of a row that lacks a score because a metric failed; its message says which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +53,7 @@ class EvaluationRequest:
         b: folder of the second.
         fused: folder with one folder of fused pictures per method.
         columns: by which metrics.
+        variant: the public implementation whose metrics they are; empty where they are the project's.
         pattern: how the files of a pair are named, as in `prior.pairs.Source`.
         workers: processes; 0 is one per core.
     """
@@ -45,6 +62,7 @@ class EvaluationRequest:
     b: Path
     fused: Path
     columns: tuple[Column, ...]
+    variant: str = ""
     pattern: str = ""
     workers: int = 0
 
@@ -55,18 +73,25 @@ class Evaluation:
 
     Attributes:
         columns: the metrics.
+        variant: as it was asked for.
         rows: one per pair and method, in the order of both names; scores by the metrics' ids.
         notes: sentences about what is no row.
     """
 
     columns: tuple[Column, ...]
+    variant: str = ""
     rows: tuple[ScoreRow, ...]
     notes: tuple[str, ...]
 
     @property
     def problems(self) -> tuple[ScoreRow, ...]:
         """The rows without scores, and those with a metric that failed."""
-        return tuple(row for row in self.rows if row.status != OK or row.message)
+        return tuple(row for row in self.rows if row.status != OK or METRIC_FAILED in row.flags)
+
+    @property
+    def converted(self) -> tuple[ScoreRow, ...]:
+        """The rows whose pictures were not judged as they lie there."""
+        return tuple(row for row in self.rows if CONVERTED in row.flags)
 
     @property
     def is_whole(self) -> bool:
@@ -97,23 +122,24 @@ def evaluate_folders(request: EvaluationRequest, report: Report = stay_silent) -
     _check_layout(request.fused)
     found = scan([Source(a=request.a, b=request.b, published=request.fused, pattern=request.pattern)])
     index = index_published(request.fused)
-    with open_crew(min(request.workers or os.cpu_count() or 1, len(found.pairs) or 1)) as crew:
+    with open_crew(min(request.workers or CPU_COUNT, len(found.pairs) or 1)) as crew:
         inspected, signed, warnings = _inspect_all(crew, found.pairs, report)
         unusable = [row for row in (*found.refused, *inspected) if row.status != OK]
         rows = _score_all(crew, [ref for ref in found.pairs if ref.pair_id in signed], signed, index, request.columns, report)
     methods = [_shorten(method) for method in index.methods]
     rows += [_fail(pair.pair_id, method, pair.reason, pair.message) for pair in unusable for method in methods]
-    notes = (*_note_files(found, request.fused), *_note_strangers(index, rows), *warnings)
-    return Evaluation(columns=request.columns, rows=tuple(sorted(rows, key=lambda row: (row.pair_id, row.method))), notes=notes)
+    notes = (*_note_files(found, request.fused), *_note_strangers(request.fused, index, found), *warnings)
+    ordered = tuple(sorted(rows, key=lambda row: (row.pair_id, row.method)))
+    return Evaluation(columns=request.columns, variant=request.variant, rows=ordered, notes=notes)
 
 
 def _check_layout(folder: Path) -> None:
     """Refuse a folder of pictures in place of the folder of the methods' folders."""
     listing = list_folder(folder)
-    if listing.pictures and not any(entry.is_dir() and not entry.name.startswith(".") for entry in listing.clutter):
+    if listing.pictures and not any(map(is_method, listing.clutter)):
         name = show_path(folder)
         raise InputError(
-            f"{name} holds {len(listing.pictures)} pictures and no folders; expected one folder of pictures per method, such as "
+            f"{name} holds {count(len(listing.pictures), 'picture')} and no folders; expected one folder of pictures per method, such as "
             f"{name}/GFF/{show_path(listing.pictures[0].name)}; put the pictures into a folder that bears their method's name"
         )
 
@@ -189,8 +215,12 @@ def _score_file(file: PublishedFile, scene: Scene, judges: Sequence[Metric]) -> 
         return Candidate(load_published(file, (height, width)), 0.0, 0.0, "published")
 
     row, _ = evaluate.evaluate(scene, blank, read, judges)
+    if row.status != OK:
+        return row
+    flags = (*row.flags, *((METRIC_FAILED,) if row.message else ()), *((CONVERTED,) if file.remarks else ()))
+    message = "; ".join(filter(None, (row.message, *file.remarks)))
     # what a clock says is no part of a table that must not depend on the number of processes
-    return replace(row, judge_seconds=blank.judge_seconds)
+    return replace(row, flags=flags, message=message, judge_seconds=blank.judge_seconds)
 
 
 def _make_blank(pair_id: str, method: str, file: str = "") -> ScoreRow:
@@ -213,19 +243,34 @@ def _describe_death(work: str) -> str:
 def _note_files(found: Scan, fused: Path) -> Iterator[str]:
     """Sentences about files that belong to no row."""
     if found.orphans:
-        named = ", ".join(show_path(path) for path in found.orphans[:3]) + (" …" if len(found.orphans) > 3 else "")
-        yield f"{len(found.orphans)} pictures have no partner of the same name: {named}"
+        named = name_first([show_path(path) for path in found.orphans])
+        yield f"{count(len(found.orphans), 'picture')} without a partner of the same name: {named}"
     beside = list_folder(fused).pictures
     if beside:
-        named = ", ".join(show_path(path.name) for path in beside[:3]) + (" …" if len(beside) > 3 else "")
-        yield f"{len(beside)} pictures lie beside the folders of the methods in {show_path(fused)} and are left out: {named}"
+        named = name_first([show_path(path.name) for path in beside])
+        yield f"left out, beside the folders of the methods in {show_path(fused)}: {count(len(beside), 'picture')}: {named}"
 
 
-def _note_strangers(index: PublishedIndex, rows: Sequence[ScoreRow]) -> Iterator[str]:
-    """Methods none of whose pictures bears the name of a pair: most likely they are all named otherwise."""
-    keys = sorted({row.pair_id for row in rows})
-    found = {row.method for row in rows if row.reason != "missing"}
-    for method, files in index.methods.items():
-        if _shorten(method) not in found and keys:
-            named = f"the first is {min(files)!r}" if files else "it is empty"
-            yield f"no picture of {_shorten(method)} is named like a pair: {named}, the first pair is {keys[0]!r}; rename the pictures"
+def _note_strangers(fused: Path, index: PublishedIndex, found: Scan) -> Iterator[str]:
+    """Pictures of methods that bear no pair's name; where all of a method's do, they are most likely named otherwise."""
+    stems = {stem for ref in found.pairs for stem in (ref.key, normalise_stem(ref.a), normalise_stem(ref.b))}
+    stems |= {stem for row in found.refused for stem in (row.pair_id, normalise_stem(Path(row.a_path)), normalise_stem(Path(row.b_path)))}
+    first = min([*(ref.pair_id for ref in found.pairs), *(row.pair_id for row in found.refused)])
+    for method, folder in list_methods(fused).items():
+        files, name = index.methods[method], _shorten(method)
+        strange = [show_path(path.name) for stem, paths in files.items() if stem not in stems for path in paths]
+        if not files:
+            yield _explain_empty(name, folder)
+        elif not stems & files.keys():
+            yield f"no picture of {name} is named like a pair: its first is {min(files)!r}, the first pair {first!r}; rename the pictures"
+        elif strange:
+            yield f"left out, {count(len(strange), 'picture')} of {name} named like no pair: {name_first(strange)}"
+
+
+def _explain_empty(name: str, folder: Path) -> str:
+    inner = [show_path(entry.name) for entry in list_folder(folder).clutter if is_method(entry)]
+    if inner:
+        return (
+            f"{name} holds no pictures but {count(len(inner), 'folder')} ({name_first(inner)}); put its pictures into {show_path(folder)}"
+        )
+    return f"{name} holds no pictures; put them into {show_path(folder)}, or take the folder out"

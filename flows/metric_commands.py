@@ -124,24 +124,21 @@ def _print_variants(form: Format) -> None:
     from flows.output import print_rows, say
     from prior.variants import VARIANTS
 
-    columns_of = {name: choose_columns([], name) for name in VARIANTS}
-    rows = [
-        {"variant": name, "prints": column.name, "metric": column.metric.name, "definition": column.metric.definition}
-        for name, columns in columns_of.items()
-        for column in columns
-    ]
+    rows_of = {
+        name: [
+            {"metric": one.name, "printed as": one.printed, "definition": one.metric.name, "formula": one.metric.definition}
+            for one in choose_columns([], name)
+        ]
+        for name in VARIANTS
+    }
     if form is Format.json:
         described = [
-            {
-                "name": one.name,
-                "title": one.title,
-                "metrics": {column.name: column.metric.name for column in columns_of[one.name]},
-                "left_out": one.left_out,
-            }
-            for one in VARIANTS.values()
+            {"name": one.name, "title": one.title, "metrics": rows_of[one.name], "left_out": one.left_out} for one in VARIANTS.values()
         ]
         typer.echo(json.dumps(described, indent=1, ensure_ascii=False))
         return
-    print_rows(rows, ("variant", "prints", "metric", "definition"), form)
+    columns = ("variant", "metric", "printed as", "definition")  # a formula fills a terminal by itself
+    rows = [{"variant": name} | row for name, of_variant in rows_of.items() for row in of_variant]
+    print_rows(rows, columns if form is Format.table else (*columns, "formula"), form)
     for one in VARIANTS.values():
         say(f"{one.name}: {one.title}" + (f"; left out: {one.left_out}" if one.left_out else ""))

@@ -18,8 +18,8 @@ Written from the metrics' passports by `make docs`; what a metric is stands besi
 `fusion-prior metrics NAME` prints one of them with its golden values, `fusion-prior metrics --check` compares all of them with these.
 
 Scores are of 8-bit luma. A metric is undefined (`nan`, empty, `null`) where its definition gives no number. *Noise* and *blur* tell how the
-number moves when a good candidate (`laplacian_pyramid` on four example pairs) gets noise of σ = 10 levels, or is blurred with σ = 2 px: a
-metric that rises with noise takes it for detail.
+number moves when a good candidate (`laplacian_pyramid` on eight of the example pairs, two per task, with levels moved to 40..215 so that
+noise does not clip) gets noise of σ = 10 levels, or is blurred with σ = 2 px: a metric that rises with noise takes it for detail.
 """
 
 VARIANTS_INTRODUCTION = """## Variants: the numbers that public code prints
@@ -88,9 +88,11 @@ def _write_section(metric: Metric, terms: Sequence[Metric]) -> str:
 
 
 def _write_variant(variant: Variant) -> str:
-    rows = [(f"`{column.name}`", f"`{column.metric.name}`") for column in choose_columns([], variant.name)]
+    rows = [(f"`{column.name}`", column.printed, f"`{column.metric.name}`") for column in choose_columns([], variant.name)]
     left_out = f"Left out: {_escape(variant.left_out)}.\n" if variant.left_out else ""
-    return "\n".join((f"### {variant.name}\n", f"{_escape(variant.title)}.\n", _write_table(("Prints", "Metric"), rows), left_out))
+    return "\n".join(
+        (f"### {variant.name}\n", f"{_escape(variant.title)}.\n", _write_table(("Name", "Printed as", "Definition"), rows), left_out)
+    )
 
 
 def _write_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

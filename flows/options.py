@@ -32,7 +32,22 @@ Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes of the
 IfHeldChoice = Annotated[IfHeldOption, typer.Option("--if-held", help="What to do while a build of the store runs.")]
 Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
 SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
-MetricNames = Annotated[str, typer.Option("--metrics", help="Metrics, with commas; all is every one; `fusion-prior metrics` lists them.")]
+MoreMetrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        help="Metrics beside the standard ones, with commas; all is every one; `fusion-prior metrics` lists them. "
+        "With --variant: exactly these of its metrics.",
+    ),
+]
+ExactMetrics = Annotated[
+    str,
+    typer.Option(
+        "--metrics",
+        help="Exactly these metrics, with commas, unless given the standard ones or the variant's; all is every one; "
+        "`fusion-prior metrics` lists them.",
+    ),
+]
 VariantName = Annotated[
     str,
     typer.Option(

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from flows.summary import name_reasons
+from flows.words import name_first
 from train.evaluate import to_difference_rows, to_json, to_standing_rows
 
 if TYPE_CHECKING:  # neither makes a table wait for Dask
@@ -50,18 +52,28 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: st
         table = Table(title=title or None, title_justify="left")
         for name in columns:
             numeric = any(isinstance(row.get(name), int | float) for row in rows)
-            table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+            table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
-            # a snapshot of an older schema lacks columns
-            table.add_row(*(_cell(row.get(name), "{:.4f}") for name in columns))
+            # a snapshot of an older schema lacks columns; a string would be read as markup, and lose what stands in brackets
+            table.add_row(*(Text(_cell(row.get(name), "{:.4f}")) for name in columns))
         _console(sys.stdout.isatty()).print(table)
 
 
-def print_cells(head: Sequence[str], rows: Sequence[Sequence[Text]], title: str = "") -> None:
-    """A table of texts to stdout, the first column to the left and all others to the right."""
-    table = Table(title=title or None, title_justify="left")
+def find_width() -> int | None:
+    """How many characters a line of stdout holds; None where it is no terminal, and holds any number."""
+    return Console().width if sys.stdout.isatty() else None
+
+
+def measure_cells(head: Sequence[str], rows: Sequence[Sequence[Text]]) -> tuple[int, ...]:
+    """The width of every column of `print_cells`, its frame included; the whole table is wider by one."""
+    return tuple(3 + max([cell_len(name), *(row[at].cell_len for row in rows)]) for at, name in enumerate(head))
+
+
+def print_cells(head: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """A table of texts to stdout, the first column to the left and whole, all others to the right."""
+    table = Table()
     for number, name in enumerate(head):
-        table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if number else "left", overflow="fold", no_wrap=not number)
     for row in rows:
         table.add_row(*row)
     _console(sys.stdout.isatty()).print(table)
@@ -129,11 +141,10 @@ def describe(summary: "Summary") -> list[str]:
         f"{summary.differ} of them would have another under `balanced` (our criterion, which a copy of one source does not win)."
     ]
     if summary.set_aside:
-        named = "; ".join(f"{pair_id} ({reason})" for pair_id, reason, _ in summary.set_aside[:5])
-        more = " …" if len(summary.set_aside) > 5 else ""
-        sentences.append(f"{len(summary.set_aside)} pairs were set aside: {named}{more}; `fusion-prior pairs` says why.")
+        named = name_first([f"{pair_id} ({reason})" for pair_id, reason, _ in summary.set_aside], 5, "; ")
+        sentences.append(f"{len(summary.set_aside)} pairs were set aside: {named}; `fusion-prior pairs` says why.")
     if summary.misregistered:
-        named = ", ".join(summary.misregistered[:5]) + (" …" if len(summary.misregistered) > 5 else "")
+        named = name_first(summary.misregistered, 5)
         sentences.append(f"{len(summary.misregistered)} pairs may be misregistered: {named}; --max-shift sets such pairs aside.")
     if summary.failed:
         failed = sum(one.count for one in summary.failed)

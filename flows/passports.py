@@ -23,7 +23,7 @@ class Comparison:
         case: the case's.
         value: what it gives; nan where it is undefined.
         golden: what it should give.
-        error: relative, absolute below 1; nan where both are undefined.
+        error: relative, absolute below 1; nan where the golden value is no finite number.
         tolerance: of the metric.
         excluded: why the golden value is no value of the metric; empty where it is one.
     """
@@ -38,11 +38,13 @@ class Comparison:
 
     @property
     def fits(self) -> bool:
-        """Whether the error is within the tolerance; where the golden value is no finite number, undefined fits; all where excluded."""
+        """Whether the error is within the tolerance; undefined fits undefined alone, and infinite the same infinity; all where excluded."""
         if self.excluded:
             return True
-        if not math.isfinite(self.golden):
-            return math.isnan(self.value) or self.value == self.golden
+        if math.isnan(self.golden):
+            return math.isnan(self.value)
+        if math.isinf(self.golden):
+            return self.value == self.golden
         return self.error <= self.tolerance
 
 

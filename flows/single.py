@@ -6,11 +6,13 @@ from pathlib import Path
 
 from flows.columns import Column
 from flows.progress import Report
+from flows.words import count, name_first
 from prior import evaluate, pairs
 from prior.arrays import luma
 from prior.evaluate import Scene
 from prior.pairs import PairRef, Source
-from prior.pictures import MIN_SIDE, read_picture, show_path, write_png
+from prior.pictures import MIN_SIDE, Decoded, read_picture, show_path, write_png
+from prior.published import describe_reading
 from prior.registry import Method
 from storage.errors import FusionPriorError, InputError
 
@@ -51,8 +53,8 @@ def fuse_folders(method: Method, a: Path, b: Path, out: Path, report: Report) ->
     if out.resolve() in (a.resolve(), b.resolve()) or (out.exists() and not out.is_dir()):
         raise InputError(f"{show_path(out)} is a file or holds the sources, which fused pictures must not replace; name another folder")
     if found.orphans:
-        names = ", ".join(show_path(path) for path in found.orphans[:3]) + (" …" if len(found.orphans) > 3 else "")
-        logger.warning("%d pictures have no partner of the same name: %s", len(found.orphans), names)
+        names = name_first([show_path(path) for path in found.orphans])
+        logger.warning("%s without a partner of the same name: %s", count(len(found.orphans), "picture"), names)
     for row in found.refused:
         logger.warning("%s", row.message)
     fused = 0
@@ -73,26 +75,37 @@ def _fuse_pair(method: Method, ref: PairRef, out: Path) -> bool:
 
 
 def score_files(a: Path, b: Path, fused: Path, columns: Sequence[Column]) -> tuple[dict[str, float], tuple[str, ...]]:
-    """The scores of one fused file, by the names of the columns, and a sentence for each metric that failed.
+    """The scores of one fused file.
+
+    Returns:
+        By the names of the columns; and in sentences, what was done to the file before it was judged, and which metric failed.
 
     Raises:
         InputError: a file cannot be used, or the three differ in size.
     """
     scene = _read_scene(a, b)
-    picture = read_picture(fused).pixels
+    decoded = _read(fused)
+    picture = decoded.pixels
     if picture.shape[:2] != scene.a.shape:
         raise InputError(f"{fused} is {_size(picture.shape)}, its sources are {_size(scene.a.shape)}; scores need equal sizes")
     scores, problems = evaluate.score(luma(picture), scene, [column.metric for column in columns])
-    return {column.name: scores[column.metric.name] for column in columns}, problems
+    remarks = describe_reading(fused, decoded)
+    return {column.name: scores[column.metric.name] for column in columns}, (*remarks, *problems)
 
 
 def _read_scene(a: Path, b: Path) -> Scene:
-    first, second = read_picture(a).pixels, read_picture(b).pixels
+    first, second = _read(a).pixels, _read(b).pixels
     if first.shape[:2] != second.shape[:2]:
         raise InputError(f"{a} is {_size(first.shape)}, {b} is {_size(second.shape)}; register and resize them to one size first")
     if min(first.shape[:2]) < MIN_SIDE:
         raise InputError(f"{a} is {_size(first.shape)}; expected at least {MIN_SIDE} px on each side")
     return evaluate.prepare(f"{a.name} and {b.name}", first, second)
+
+
+def _read(path: Path) -> Decoded:
+    if not path.exists():
+        raise InputError(f"{show_path(path)}: there is no such file; check the path, which counts from the current folder")
+    return read_picture(path)
 
 
 def _size(shape: tuple[int, ...]) -> str:

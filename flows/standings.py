@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.columns import Column, find_mains
+from flows.words import count, name_first
 from prior.registry import Direction
 from storage.schema import OK, ScoreRow
 
@@ -16,17 +17,19 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """One metric's scores of one method over the pairs on which they are defined.
+    """One metric's scores of one method over the pairs on which they are defined and finite.
 
     Attributes:
         value: their mean; nan where there are none.
         deviation: their standard deviation, with n - 1; nan where there are fewer than two.
         count: n.
+        magnitude: the mean of |score|, by which methods stand where 0 is the best: in a mean, plus and minus cancel.
     """
 
     value: float
     deviation: float
     count: int
+    magnitude: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,42 @@ def find_standings(rows: Sequence[ScoreRow], columns: Sequence[Column]) -> tuple
         Standing(method, scored[at], float(ranks[at]), {one.name: _average(scores[k, :, at]) for k, one in enumerate(columns)})
         for at, method in enumerate(methods)
     )
+
+
+def keep_common(rows: Sequence[ScoreRow]) -> tuple[ScoreRow, ...]:
+    """The rows of the pairs on which every method could be scored; methods that could be scored nowhere are not waited for."""
+    common = set.intersection(*_find_scored(rows).values()) if _find_scored(rows) else set()
+    return tuple(row for row in rows if row.pair_id in common)
+
+
+def describe_pairs(rows: Sequence[ScoreRow], compared: Sequence[ScoreRow]) -> str:
+    """Over which pairs methods are compared, in a sentence; empty where that is all of them, for every method.
+
+    Args:
+        rows: all rows.
+        compared: those that are compared, as from `keep_common`, or all.
+    """
+    total, kept = (len({row.pair_id for row in some}) for some in (rows, compared))
+    if kept < total:
+        return f"means and ranks are over the {count(kept, 'pair')}, of {total}, on which every method has a score"
+    scored = _find_scored(rows)
+    if len({frozenset(pairs) for pairs in scored.values()}) < 2:
+        return ""
+    fewer = sorted((len(pairs), method) for method, pairs in scored.items() if len(pairs) < total)
+    named = [f"{method} {'has scores on' if not at else 'on'} {number}" for at, (number, method) in enumerate(fewer)]
+    return (
+        f"{name_first(named)} of {total} pairs: means and ranks compare different pairs; "
+        "--common compares all methods on the pairs that all have"
+    )
+
+
+def _find_scored(rows: Sequence[ScoreRow]) -> dict[str, set[str]]:
+    """The pairs on which each method could be scored, without methods that could be scored nowhere."""
+    scored: dict[str, set[str]] = {}
+    for row in rows:
+        if row.status == OK:
+            scored.setdefault(row.method, set()).add(row.pair_id)
+    return scored
 
 
 def find_ranks(scores: Scores, better: Sequence[Direction]) -> Scores:
@@ -117,5 +156,6 @@ def _average(scores: Scores) -> Mean:
     # an infinite score has a rank, and would take every mean with it
     finite = scores[np.isfinite(scores)]
     if not finite.size:
-        return Mean(math.nan, math.nan, 0)
-    return Mean(float(finite.mean()), float(finite.std(ddof=1)) if finite.size > 1 else math.nan, finite.size)
+        return Mean(math.nan, math.nan, 0, math.nan)
+    deviation = float(finite.std(ddof=1)) if finite.size > 1 else math.nan
+    return Mean(float(finite.mean()), deviation, finite.size, float(np.abs(finite).mean()))

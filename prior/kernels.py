@@ -1,7 +1,8 @@
 """Compiled kernels on disk: those that may hold an older version of what they share are forgotten.
 
 Numba keeps a compiled kernel as long as its own file is unchanged, although the code of kernels that it calls from other files is part of
-it. So whenever a shared file is newer than a compiled kernel, that one is compiled anew: a score must not be by code of yesterday.
+it. So whenever a shared file is newer than a compiled kernel, that one is compiled anew: a score must not be by code of yesterday. Kernels
+that Numba keeps elsewhere, because `NUMBA_CACHE_DIR` says so or the package cannot be written to, are not looked for.
 """
 
 import contextlib

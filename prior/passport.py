@@ -1,5 +1,6 @@
 """The passport of a metric: what must be known of it before its numbers can be set beside anybody else's."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -65,14 +66,29 @@ class Passport:
     differences: tuple[Difference, ...] = ()
 
     def narrow(self, source: Literal["a", "b"], golden: str) -> "Passport":
-        """The passport of the metric's term for one source."""
+        """The passport of the metric's term for one source; who computes the whole otherwise says nothing of its terms."""
         return replace(
             self,
             title=f"{self.title}, source {source} alone",
-            symbol=f"{self.symbol}$_{{{source.upper()}}}$",
+            symbol=_add_subscript(self.symbol, source.upper()),
+            meaning=f"{self.meaning} Of source {source.upper()} alone.",
             combination="one source",
             symmetric=False,
             noise="unstated",
             blur="unstated",
             golden=golden,
+            differences=(),
         )
+
+
+_SUBSCRIPT = re.compile(r"(.*_)(?:\{((?:[^{}]|\{[^{}]*\})*)\}|([^{}]))")
+"""The last subscript of a formula that ends with it: what stands before it, and what stands in it."""
+
+
+def _add_subscript(symbol: str, index: str) -> str:
+    """A LaTeX symbol with one subscript more: within the last where there is one, since none can follow it."""
+    if not symbol.endswith("$"):
+        return f"{symbol}$_{{{index}}}$"
+    formula = symbol[:-1]
+    match = _SUBSCRIPT.fullmatch(formula)
+    return f"{match[1]}{{{match[2] or match[3]},{index}}}$" if match else f"{formula}_{{{index}}}$"

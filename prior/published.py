@@ -27,6 +27,7 @@ class PublishedFile:
         status: "ok", "missing" or "failed".
         reason: one of `storage.schema.CANDIDATE_REASONS`, empty where ok.
         message: one sentence, likewise.
+        remarks: what was done to the picture before it could be judged, in sentences.
     """
 
     method: str
@@ -35,6 +36,7 @@ class PublishedFile:
     status: str
     reason: str = ""
     message: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def list_methods(folder: Path) -> dict[str, Path]:
     """
     methods: dict[str, Path] = {}
     for entry in list_folder(folder).clutter:
-        if entry.name.startswith(".") or not entry.is_dir():
+        if not is_method(entry):
             continue
         name = PREFIX + show_path(entry.name.removeprefix(FOLDER_PREFIX))
         if leads_out(entry):
@@ -69,6 +71,11 @@ def list_methods(folder: Path) -> dict[str, Path]:
     if not methods:
         raise InputError(f"{show_path(folder)} holds no folders; published results are expected as one folder per method")
     return dict(sorted(methods.items()))
+
+
+def is_method(entry: Path) -> bool:
+    """Whether an entry of a folder of published results is a method's folder: not one that is hidden, or that Python left there."""
+    return entry.is_dir() and not entry.name.startswith(".") and entry.name != "__pycache__"
 
 
 def index_published(folder: Path) -> PublishedIndex:
@@ -129,7 +136,14 @@ def _inspect_one(pair_id: str, size: tuple[int, int], method: str, paths: Sequen
         _check_scene(decoded, pair_id, group)
     except CandidateError as error:
         return PublishedFile(method, show_path(path), file_hash, FAILED, error.code, f"pair {pair_id}, {method}: {error}")
-    return PublishedFile(method, show_path(path), decoded.file_hash, OK)
+    return PublishedFile(method, show_path(path), decoded.file_hash, OK, remarks=describe_reading(path, decoded))
+
+
+def describe_reading(path: Path, decoded: Decoded) -> tuple[str, ...]:
+    """What was done to a file before its 8-bit luma could be judged, in sentences; nothing for plain 8-bit grey or RGB."""
+    # what a recipe could do about it is of no use to a picture that is judged as it is
+    warned = (f"{one.partition(';')[0]}; save it as 8 bits" for one in decoded.warnings)
+    return tuple(f"{show_path(path)} ({decoded.format}): {one}" for one in (*warned, *decoded.notes))
 
 
 def _check_claim(paths: Sequence[Path]) -> None:

@@ -85,9 +85,17 @@ class WriteFailed(StoreError, OSError):
     """Something cannot be written, because the disk is full or it is not allowed."""
 
 
+LISTED = 20
+"""Known names that are all listed where none is near; of more, the first few."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownName:
-    """The error for an unknown `name` of a `kind` ("method", "metric" …), with the nearest known names."""
+    """The error for an unknown `name` of a `kind` ("method", "metric" …), with the nearest known names, whatever their case."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(names)}"
+    folded: dict[str, list[str]] = {}
+    for one in names:
+        folded.setdefault(one.casefold(), []).append(one)
+    near = [one for match in difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5) for one in folded[match]]
+    few = names if len(names) <= LISTED else [*names[: LISTED // 2], f"… and {len(names) - LISTED // 2} more"]
+    hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(few)}"
     return UnknownName(f"unknown {kind} {name!r}; {hint}")

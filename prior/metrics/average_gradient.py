@@ -7,6 +7,7 @@ Reference: Cui, Feng, Xu, Li, Chen 2015, 10.1016/j.optcom.2014.12.032.
 """
 
 import math
+from dataclasses import replace
 
 import cv2
 
@@ -20,38 +21,39 @@ CENTRAL = (
     "sqrt((gx^2 + gy^2) / 2) of levels 0..255, g half the difference of the two neighbours, the whole difference to the one at the border"
 )
 FORWARD = "sqrt((gx^2 + gy^2) / 2) of levels 0..255, g the difference to the next pixel, without the last row and column"
-MEANING = "How steep the levels of the fused image are on average: its sharpness, noise included."
-UNDEFINED = "where a side is 1 px; 0 where the fused image is constant"
 SMALLEST = 2
 MOST = 255.0
-
-
-@metric(
-    "ag",
-    better="higher",
-    bounds=(0, MOST),
-    reference=REFERENCE,
-    definition=f"mean over all pixels of {CENTRAL}",
-    passport=Passport(
-        title="average gradient",
-        symbol="AG",
-        meaning=MEANING,
-        combination="candidate alone",
-        dynamic_range="0..255, as they are",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="3 in a row and 3 in a column",
-        border="one-sided differences",
-        smallest=SMALLEST,
-        golden="AG(central,mean)",
-        differences=(
-            Difference("VIFB, Linfeng Tang, Topanxal, bfliu7", "the sum over (H - 1)(W - 1)", "c04: 10.642, not 10.567; see ag_inner"),
-            Difference("chenzpstar", "forward differences", "c04: 14.375; see ag_forward"),
-            Difference("thfylsty", "forward differences, the sum over H W", "c04: 14.273; see ag_forward_mn"),
-        ),
+PASSPORT = Passport(
+    title="average gradient",
+    symbol="AG",
+    meaning="How steep the levels of the fused image are on average: its sharpness, noise included.",
+    combination="candidate alone",
+    dynamic_range="0..255, as they are",
+    undefined="where a side is 1 px; 0 where the fused image is constant",
+    noise="rises",
+    blur="falls",
+    window="3 in a row and 3 in a column",
+    border="one-sided differences",
+    smallest=SMALLEST,
+    golden="AG(central,mean)",
+    differences=(
+        Difference("VIFB, Linfeng Tang, Topanxal, bfliu7", "the sum over (H - 1)(W - 1)", "c04: 10.642, not 10.567; see ag_inner"),
+        Difference("chenzpstar", "forward differences", "c04: 14.375; see ag_forward"),
+        Difference("thfylsty", "forward differences, the sum over H W", "c04: 14.273; see ag_forward_mn"),
     ),
 )
+PASSPORT_FORWARD = replace(
+    PASSPORT,
+    title="average gradient, forward",
+    symbol=r"AG$_{\mathrm{forward}}$",
+    window="a pixel and its next ones",
+    border="none: the last row and column are left out",
+    golden="AG(forward,mean)",
+    differences=(Difference("Diff-IF", "central differences", "c04: 10.567, not 14.375; see ag"),),
+)
+
+
+@metric("ag", better="higher", bounds=(0, MOST), reference=REFERENCE, definition=f"mean over all pixels of {CENTRAL}", passport=PASSPORT)
 def measure_gradient(fused: Fused) -> float:
     """The mean central gradient, in grey levels per pixel; nan below 2 px."""
     return fused.once(_sum_central) / fused.image.size
@@ -63,18 +65,10 @@ def measure_gradient(fused: Fused) -> float:
     bounds=(0, 4 * MOST),
     reference=REFERENCE,
     definition=f"sum over all pixels of {CENTRAL}; divided by (H - 1)(W - 1)",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="average gradient, over the inner count",
-        symbol="AG",
-        meaning=MEANING,
-        combination="candidate alone",
-        dynamic_range="0..255, as they are",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="3 in a row and 3 in a column",
-        border="one-sided differences",
-        smallest=SMALLEST,
+        symbol=r"AG$_{\mathrm{inner}}$",
         golden="AG(central,/(M-1)(N-1))",
         differences=(Difference("Diff-IF", "the mean over all pixels", "c04: 10.567, not 10.642; see ag"),),
     ),
@@ -91,21 +85,7 @@ def measure_gradient_over_inner(fused: Fused) -> float:
     bounds=(0, MOST),
     reference=REFERENCE,
     definition=f"mean of {FORWARD}",
-    passport=Passport(
-        title="average gradient, forward",
-        symbol="AG",
-        meaning=MEANING,
-        combination="candidate alone",
-        dynamic_range="0..255, as they are",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="a pixel and its next ones",
-        border="none: the last row and column are left out",
-        smallest=SMALLEST,
-        golden="AG(forward,mean)",
-        differences=(Difference("Diff-IF", "central differences", "c04: 10.567, not 14.375; see ag"),),
-    ),
+    passport=PASSPORT_FORWARD,
     variant_of="ag",
 )
 def measure_forward_gradient(fused: Fused) -> float:
@@ -119,18 +99,10 @@ def measure_forward_gradient(fused: Fused) -> float:
     bounds=(0, MOST),
     reference=REFERENCE,
     definition=f"sum of {FORWARD}; divided by H W",
-    passport=Passport(
+    passport=replace(
+        PASSPORT_FORWARD,
         title="average gradient, forward, per pixel",
-        symbol="AG",
-        meaning=MEANING,
-        combination="candidate alone",
-        dynamic_range="0..255, as they are",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="a pixel and its next ones",
-        border="none: the last row and column are left out",
-        smallest=SMALLEST,
+        symbol=r"AG$_{\mathrm{forward},HW}$",
         golden="AG(forward,/MN)",
         differences=(Difference("chenzpstar", "the mean over the (H - 1)(W - 1) gradients", "c04: 14.375, not 14.273; see ag_forward"),),
     ),

@@ -10,7 +10,7 @@ import numpy as np
 from prior.passport import Difference, Passport
 from prior.registry import metric_of_sources
 from prior.statistics import Fused
-from prior.statistics.histograms import Levels, count_candidate
+from prior.statistics.histograms import LevelCounts, count_candidate
 
 LEAST = -math.log2(math.e) / math.e  # p log2 p at its minimum: where one level is shared, the only one of the candidate
 
@@ -44,7 +44,7 @@ def compare_distributions(fused: Fused) -> tuple[float, float]:
     return _diverge(with_a.x, with_a.y), _diverge(with_b.x, with_b.y)
 
 
-def _diverge(x: Levels, f: Levels) -> float:
+def _diverge(x: LevelCounts, f: LevelCounts) -> float:
     shared = (x.counts > 0) & (f.counts > 0)
     of_x, of_f = x.counts[shared], f.counts[shared]
     return float((of_x * np.log2(of_x / of_f)).sum()) / x.pixels

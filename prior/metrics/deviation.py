@@ -28,7 +28,7 @@ _VALUES = np.arange(256)
     passport=Passport(
         title="standard deviation",
         symbol="SD",
-        meaning="How far the grey levels of the fused image lie from their mean: its global contrast.",
+        meaning="How far the grey levels of the fused image lie from their mean: its contrast; noise raises it as long as no level clips.",
         combination="candidate alone",
         dynamic_range="0..255 as they are",
         undefined="never; 0 where the fused image is constant",
@@ -40,7 +40,7 @@ _VALUES = np.arange(256)
             Difference(
                 "Linfeng Tang (published tables)",
                 "squares held in uint8 stop at 255 and negative differences are 0",
-                "8 to 11 for all images",
+                "about 8 to 11 on photographs, 15.97 at most; see sd_saturated",
             ),
         ),
     ),

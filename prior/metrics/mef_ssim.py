@@ -16,15 +16,15 @@ import numpy as np
 from prior.passport import Difference, Passport
 from prior.registry import metric
 from prior.statistics import Fused, Sources
+from prior.statistics.rows import Field, cut_bands
 from prior.statistics.windows import (
+    TAPS,
     WIDTH,
     Comparison,
-    Field,
     Map,
     Moments,
     compare,
     compare_coarser,
-    cut_bands,
     measure_coarser_sources,
     measure_covariances,
     measure_sources,
@@ -153,7 +153,7 @@ def _want_coarser(sources: Sources) -> tuple[Wanted, ...]:
 
 def _make_wanted(a: Moments, b: Moments) -> Wanted:
     of_sum, of_difference, spreads = (np.empty_like(a.means) for _ in range(3))
-    for windows, (rows_a, rows_b) in cut_bands(a.image, b.image):
+    for windows, (rows_a, rows_b) in cut_bands(TAPS, a.image, b.image):
         p, q = _weigh(rows_a * LEVELS, rows_b * LEVELS)
         of_sum[windows], of_difference[windows] = (p + q) / 2, (p - q) / 2
         # Of the numbers as they are kept, so that no candidate can be more like the wanted patch than that is itself.

@@ -38,7 +38,7 @@ SHARED = 254  # the level whose bin 255 shares where 1 is added to it in 8 bits
         dynamic_range="0..255, one bin per level, as they are",
         undefined=UNDEFINED,
         noise="falls",
-        blur="falls",
+        blur="varies",
         golden="MI(log2,raw)",
         differences=(
             Difference("Diff-IF", "natural logarithm", "a factor of ln 2; c04: 1.796, not 2.592"),
@@ -71,7 +71,7 @@ def compare_levels(fused: Fused) -> tuple[float, float]:
         dynamic_range="0..255, one bin per level, as they are",
         undefined=UNDEFINED,
         noise="falls",
-        blur="falls",
+        blur="varies",
         golden="MI(ln)",
         golden_by="Diff-IF Evaluator.py",
     ),
@@ -92,7 +92,7 @@ def compare_levels(fused: Fused) -> tuple[float, float]:
         dynamic_range="each image stretched to 0..255 and rounded, a constant one black",
         undefined=UNDEFINED,
         noise="falls",
-        blur="falls",
+        blur="varies",
         golden="MI(ln,minmax)",
     ),
 )
@@ -119,7 +119,7 @@ def compare_in_nats(fused: Fused) -> tuple[float, float]:
         dynamic_range="0..255, one bin per level; 254 and 255 share one in the joint histogram alone",
         undefined="never; 0 where the fused image or a source is constant and neither has both of the levels 254 and 255",
         noise="falls",
-        blur="falls",
+        blur="varies",
         golden="MI(log2,Tang uint8 saturation)",
     ),
 )

@@ -29,7 +29,7 @@ from prior.statistics.histograms import Joint, count_candidate, inform_candidate
         dynamic_range="each image stretched to 0..255 and rounded, which joins no two levels",
         undefined="where the fused image or a source is constant and not black, or the fused image and a source are black",
         noise="falls",
-        blur="falls",
+        blur="varies",
         golden="Q_MI",
         differences=(
             Difference(

@@ -7,7 +7,7 @@ Kumar 2013, who counts of each source what it lost there.
 References: Shreyamsha Kumar 2013, 10.1007/s11760-012-0361-x; Petrovic, Xydeas 2005, 10.1109/ICCV.2005.175.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numba import njit
@@ -26,7 +26,30 @@ SCALE = np.float32(1 / 8)  # of a Sobel response, to grey levels per pixel
 STRONG, WEAK_WEIGHT = np.float32(2), np.float32(0.001)  # below this strength an edge has this weight, else its strength to the power 1.5
 EDGES = (
     "Q^2 = 0.9999 / (1 + exp(-19 (G - 0.5))) * 0.9995 / (1 + exp(-22 (D - 0.5))), G = smaller / larger strength g (0 where either is 0), "
-    "D = |difference of angles| folded to [0, 1], w = g^1.5, 0.001 where g < 2, Sobel / 8 on 0..255, mirrored border"
+    "D = |1 - |difference of angles| / (pi / 2)|, 1 for parallel or opposite ones, w = g^1.5, 0.001 where g < 2, Sobel / 8 on 0..255, "
+    "mirrored border"
+)
+
+PASSPORT = Passport(
+    title="fusion artefacts, modified",
+    symbol="$N^{AB/F}$",
+    meaning="The share of the sources' edges that is lost under stronger edges which neither source has: artefacts of the fusion.",
+    combination="weighted",
+    dynamic_range="0..255, as they are",
+    undefined="never; 0 for constants",
+    noise="rises",
+    blur="varies",
+    window="3 x 3",
+    border="mirrored about the outermost pixel",
+    golden="Nabf",
+    differences=(
+        Difference(
+            "Linfeng Tang, analysis_Reference.m", "source a is passed for the fused image", "c02: 0.0085, not 0.0170; see nabf_swapped"
+        ),
+        Difference("Petrovic, Xydeas 2005", "the losses of both sources times both weights", "c04: 0.651, not 0.074; see nabf_petrovic"),
+        Difference("Topanxal", "Sobel not divided by 8, border of zeros", "c04: 0.067, not 0.074"),
+        Difference("chenzpstar", "the constants of Qabf", "c04: 0.171, not 0.074"),
+    ),
 )
 
 
@@ -53,29 +76,7 @@ class Fate:
     bounds=(0, 1),
     reference=KUMAR,
     definition=f"sum over gF > max(gA, gB) of ((1 - QA) wA + (1 - QB) wB) / sum(wA + wB), {EDGES}",
-    passport=Passport(
-        title="fusion artefacts, modified",
-        symbol="$N^{AB/F}$",
-        meaning="The share of the sources' edges that is lost under stronger edges which neither source has: artefacts of the fusion.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        undefined="never; 0 for constants",
-        noise="rises",
-        blur="varies",
-        window="3 x 3",
-        border="mirrored about the outermost pixel",
-        golden="Nabf",
-        differences=(
-            Difference(
-                "Linfeng Tang, analysis_Reference.m", "source a is passed for the fused image", "c02: 0.0085, not 0.0170; see nabf_swapped"
-            ),
-            Difference(
-                "Petrovic, Xydeas 2005", "the losses of both sources times both weights", "c04: 0.651, not 0.074; see nabf_petrovic"
-            ),
-            Difference("Topanxal", "Sobel not divided by 8, border of zeros", "c04: 0.067, not 0.074"),
-            Difference("chenzpstar", "the constants of Qabf", "c04: 0.171, not 0.074"),
-        ),
-    ),
+    passport=PASSPORT,
 )
 def measure_artefacts(fused: Fused) -> float:
     """The share of the sources' edges that is lost under added ones."""
@@ -88,17 +89,14 @@ def measure_artefacts(fused: Fused) -> float:
     bounds=(0, 1),
     reference=PETROVIC,
     definition=f"sum over gF <= max(gA, gB) of ((1 - QA) wA + (1 - QB) wB) / sum(wA + wB), {EDGES}",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="fusion loss",
         symbol="$L^{AB/F}$",
         meaning="The share of the sources' edges that is lost where the fused image adds none of its own.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
         undefined="never; 0.991 for constants, where the weak weights of 0.001 are all there is",
         noise="varies",
         blur="rises",
-        window="3 x 3",
-        border="mirrored about the outermost pixel",
         golden="Labf",
         differences=(Difference("chenzpstar", "the constants of Qabf", "c04: 0.141, not 0.073"),),
     ),
@@ -114,17 +112,14 @@ def measure_loss(fused: Fused) -> float:
     bounds=(0, 1),
     reference=PETROVIC,
     definition=f"sum(QA wA + QB wB) / sum(wA + wB), {EDGES}",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="edge preservation with the weights and curves of Petrovic and Xydeas",
-        symbol="$Q^{AB/F}$",
+        symbol=r"$Q^{AB/F}_{\mathrm{Petrovic}}$",
         meaning="The share of the sources' edges that is kept, strong edges weighing more than in Qabf.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
         undefined="never; 0.009 for constants, where the weak weights of 0.001 are all there is",
         noise="falls",
         blur="falls",
-        window="3 x 3",
-        border="mirrored about the outermost pixel",
         golden="Qabf_petrovic",
         differences=(Difference("Linfeng Tang, VIFB, Diff-IF", "other curves, weights and borders", "c04: 0.541, not 0.853; see qabf"),),
     ),
@@ -141,17 +136,11 @@ def measure_kept(fused: Fused) -> float:
     bounds=(0, 2),
     reference=PETROVIC,
     definition=f"sum over gF > max(gA, gB) of (2 - QA - QB) (wA + wB) / sum(wA + wB), {EDGES}",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="fusion artefacts",
-        symbol="$N^{AB/F}$",
+        symbol=r"$N^{AB/F}_{\mathrm{Petrovic}}$",
         meaning="What both sources lose under edges stronger than theirs, each loss weighing as much as both edges there.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        undefined="never; 0 for constants",
-        noise="rises",
-        blur="varies",
-        window="3 x 3",
-        border="mirrored about the outermost pixel",
         golden="Nabf_petrovic",
         differences=(Difference("Shreyamsha Kumar 2013", "each source's loss times its own weight", "c04: 0.074, not 0.651; see nabf"),),
     ),
@@ -168,17 +157,13 @@ def measure_artefacts_in_full(fused: Fused) -> float:
     bounds=(0, 1),
     reference=KUMAR,
     definition=f"Nabf of A as the fused image of B and F: sum over gA > max(gB, gF) of ((1 - QB) wB + (1 - QF) wF) / sum(wB + wF), {EDGES}",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="fusion artefacts, the arguments swapped",
-        symbol="$N^{AB/F}$",
+        symbol=r"$N^{AB/F}_{\mathrm{swapped}}$",
         meaning="Artefacts of source a as if it had been fused from source b and the fused image: an error in published tables.",
         combination="joint",
-        dynamic_range="0..255, as they are",
-        undefined="never; 0 for constants",
         noise="varies",
-        blur="rises",
-        window="3 x 3",
-        border="mirrored about the outermost pixel",
         symmetric=False,
         golden="Nabf(args swapped as analysis_Reference.m calls it)",
         golden_by="LinfengTang.m @Octave7.3",

@@ -8,7 +8,7 @@ Reference: Piella, Heijmans 2003, 10.1109/ICIP.2003.1247209, with the similarity
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -60,6 +60,22 @@ class Quality:
 
 
 UNDEFINED = Quality(math.nan, math.nan)
+PASSPORT = Passport(
+    title="fusion quality index of Piella",
+    symbol="$Q_S$",
+    meaning="How alike the fused image is, window by window, to the source that varies more there.",
+    combination="weighted",
+    dynamic_range="0..255, as they are",
+    window=WINDOW,
+    border="only windows wholly inside",
+    smallest=SIDE,
+    undefined="below 11 px",
+    noise="falls",
+    blur="falls",
+    golden="Q_S",
+    differences=(Difference("the paper", "uniform windows of 8 px and a similarity without constants", "c04: 0.7255, not 0.7627"),),
+)
+BORDER_OF_EDGES = "of the edges: black beyond it; then only windows wholly inside"
 
 
 @metric(
@@ -68,21 +84,7 @@ UNDEFINED = Quality(math.nan, math.nan)
     bounds=(-1, 1),
     reference=REFERENCE,
     definition=f"mean of {MIXED}",
-    passport=Passport(
-        title="fusion quality index of Piella",
-        symbol="$Q_S$",
-        meaning="How alike the fused image is, window by window, to the source that varies more there.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        window=WINDOW,
-        border="only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 11 px",
-        noise="falls",
-        blur="falls",
-        golden="Q_S",
-        differences=(Difference("the paper", "uniform windows of 8 px and a similarity without constants", "c04: 0.7255, not 0.7627"),),
-    ),
+    passport=PASSPORT,
 )
 def judge_windows(fused: Fused) -> float:
     """Q_S; nan below 11 px."""
@@ -95,18 +97,11 @@ def judge_windows(fused: Fused) -> float:
     bounds=(-1, 1),
     reference=REFERENCE,
     definition=WEIGHTED,
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="weighted fusion quality index of Piella",
         symbol="$Q_W$",
         meaning="As Q_S, but windows in which a source varies much count for more.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        window=WINDOW,
-        border="only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 11 px",
-        noise="falls",
-        blur="falls",
         golden="Q_W",
         differences=(
             Difference("the paper", "uniform windows of 8 px and a similarity without constants", "c04: 0.8361, not 0.8526"),
@@ -126,19 +121,15 @@ def judge_varied_windows(fused: Fused) -> float:
     reference=REFERENCE,
     definition=f"of {EDGES} of A, B and F: {WEIGHTED}",
     variant_of="q_w",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="weighted fusion quality index of Piella, of the edges",
-        symbol="$Q_W$ of edges",
+        symbol=r"$Q_{W,\mathrm{edges}}$",
         meaning="How alike the edges of the fused image are to those of the source whose edges vary more.",
-        combination="weighted",
         dynamic_range="edges of the levels 0..255: 0..1082, with the constants for 255",
-        window=WINDOW,
-        border="of the edges: black beyond it; then only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 11 px",
-        noise="falls",
-        blur="falls",
+        border=BORDER_OF_EDGES,
         golden="Q_W_edge",
+        differences=(),
     ),
 )
 def judge_edges(fused: Fused) -> float:
@@ -152,18 +143,13 @@ def judge_edges(fused: Fused) -> float:
     bounds=(-1, 1),
     reference=REFERENCE,
     definition=f"Q_W(A,B,F) Q_W(A',B',F'), A', B', F': {EDGES}, Q_W = {WEIGHTED}",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="edge-dependent fusion quality index of Piella",
         symbol="$Q_E$",
         meaning="As Q_W, times the same of the edges.",
-        combination="weighted",
         dynamic_range="0..255, as they are, and edges of 0..1082 with the constants for 255",
-        window=WINDOW,
-        border="of the edges: black beyond it; then only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 11 px",
-        noise="falls",
-        blur="falls",
+        border=BORDER_OF_EDGES,
         golden="Q_E",
         differences=(
             Difference("the paper", "uniform windows of 8 px and a similarity without constants", "c04: 0.6855, not 0.6984"),
@@ -191,7 +177,7 @@ def _compare(a: Grey, b: Grey, f: Grey, flat: Flags) -> Quality:
     if min(f.shape) < SIDE:
         return UNDEFINED
     mixed = weighted = weights = 0.0
-    for windows, rows_a, rows_b, rows_f in cut_bands(a, b, f, TAPS):
+    for windows, (rows_a, rows_b, rows_f) in cut_bands(TAPS, a, b, f):
         sums = _mix(rows_a, rows_b, rows_f, flat[windows], TAPS)
         mixed, weighted, weights = mixed + sums[0], weighted + sums[1], weights + sums[2]
     return Quality(mixed / flat.size, weighted / weights if weights else math.nan)

@@ -28,8 +28,9 @@ CURVES = Curves(ceiling=1, strength_slope=10, strength_middle=0.5, equal=(1, 1),
     reference="Xydeas, Petrovic 2000, 10.1049/el:20000267, in Liu et al. 2012, 10.1109/TPAMI.2011.109",
     definition=(
         "mean over all pixels of (QA wA + QB wB) / (wA + wB), w = strength, Q = 1 / (1 + exp(-10 (G - 0.5))) * "
-        "1 / (1 + exp(-20 (D - 0.75))), G = smaller / larger strength (both 0: 1), D = |difference of angles| folded to [0, 1], "
-        "Sobel on 0..255 with a border of zeros, angle = atan(sy / sx), 1e-5 for w = 0 and for sx = 0"
+        "1 / (1 + exp(-20 (D - 0.75))), G = smaller / larger strength (both 0: 1), "
+        "D = |1 - |difference of angles| / (pi / 2)|, 1 for parallel or opposite ones, Sobel on 0..255 with a border of zeros, "
+        "angle = atan(sy / sx), 1e-5 for w = 0 and for sx = 0"
     ),
     passport=Passport(
         title="gradient-based metric of Liu et al.",
@@ -37,7 +38,10 @@ CURVES = Curves(ceiling=1, strength_slope=10, strength_middle=0.5, equal=(1, 1),
         meaning="How well strength and direction of the sources' edges are kept at each pixel, flat places counting as much as edges.",
         combination="weighted",
         dynamic_range="0..255, as they are",
-        undefined="never; 0.985 for constants, 0.987 where both sources and the fused image are equal",
+        undefined=(
+            "never; 0.987 where all three images are equal; for other constants less, as the edges at the border are lost: "
+            "from 0.979 on at 640x480 px, from 0.916 on at 64x48 px"
+        ),
         noise="falls",
         blur="falls",
         window="3 x 3",

@@ -13,34 +13,32 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from prior.arrays import Picture
 from prior.passport import Difference, Passport
 from prior.registry import metric
 from prior.statistics import Fused, Sources
-from prior.statistics.phase import Phase, measure_phase, measure_phase_fast
+from prior.statistics.phase import Phase, measure_phase
 
 LEAST = 0.1  # congruency from which a pixel has structure
 STABLE = 1e-4
 SIDE, SIGMA = 11, 1.5
 REACH = SIDE // 2
-IN_A, IN_B, FROM_A = 1, 2, 4  # bits of a mark
 FIELDS = 11  # that the windows average
-
-Maps = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
 class Guide:
     """What the two sources ask of every candidate.
 
+    Where either has structure, and which is the more congruent, are read off the maps.
+
     Attributes:
-        a, b: float32 `(H, W)`, the congruency and the two moments of either source.
-        marks: uint8 `(H, W)`, whether a and b have structure, and whether a is the more congruent of them.
+        a, b: the phase congruency of either source; zeros for a constant one, which has no phase and so asks for nothing.
         count: pixels where either has structure.
     """
 
-    a: Maps
-    b: Maps
-    marks: NDArray[np.uint8]
+    a: Phase
+    b: Phase
     count: int
 
 
@@ -66,6 +64,7 @@ class Guide:
         noise="falls",
         blur="falls",
         golden="Q_P",
+        tolerance=1e-5,  # maps in single precision: a pixel next to the threshold may change sides
         differences=(
             Difference("Liu (MATLAB), MEFB", "nan where a source is constant, which here asks for nothing", "c15: nan, not 0.759"),
             Difference("with Kovesi's later phase congruency", "the crossed sum of the moments counts four times", "c04: 0.320, not 0.303"),
@@ -75,32 +74,30 @@ class Guide:
 def judge_phase(fused: Fused) -> float:
     """The product of the three correlations; nan where the candidate is constant or the sources have no structure."""
     guide = fused.sources.once(_guide)
-    phase = measure_phase_fast(fused.image) if guide is not None else None
+    phase = measure_phase(fused.image) if guide is not None else None
     if guide is None or phase is None:
         return math.nan
-    found = _stack(phase)
-    window = _window()
-    sums = [_correlate(a, b, f, guide.marks, window) for a, b, f in zip(guide.a, guide.b, found, strict=True)]
-    return float(math.prod(sums)) / guide.count**3
+    congruencies, window = (guide.a.congruency, guide.b.congruency), _window()
+    maps = zip(*map(_list_maps, (guide.a, guide.b, phase)), strict=True)
+    return math.prod(float(_correlate(a, b, f, congruencies, window)) for a, b, f in maps) / guide.count**3
 
 
 def _guide(sources: Sources) -> Guide | None:
-    """The maps of both sources; None where neither has structure. A constant source has no phase and so asks for nothing."""
-    of_a, of_b = measure_phase(sources.a), measure_phase(sources.b)
-    zeros = np.zeros(sources.a.shape, np.float32)
-    in_a = of_a.congruency if of_a else zeros
-    in_b = of_b.congruency if of_b else zeros
-    marks = np.where(in_a > LEAST, np.uint8(IN_A), np.uint8(0))
-    marks |= np.where(in_b > LEAST, np.uint8(IN_B), np.uint8(0))
-    marks |= np.where(in_a > in_b, np.uint8(FROM_A), np.uint8(0))
-    count = int(np.count_nonzero(marks & (IN_A | IN_B)))
-    empty = (zeros, zeros, zeros)
-    return Guide(_stack(of_a) if of_a else empty, _stack(of_b) if of_b else empty, marks, count) if count else None
+    """The maps of both sources; None where neither has structure."""
+    a, b = (measure_phase(image) or _find_nothing(image) for image in (sources.a, sources.b))
+    structure = a.congruency > LEAST
+    structure |= b.congruency > LEAST
+    count = int(np.count_nonzero(structure))
+    return Guide(a, b, count) if count else None
 
 
-def _stack(phase: Phase) -> Maps:
-    """The three maps in float32, which moves the answer by less than 1e-7."""
-    return phase.congruency.astype(np.float32), phase.largest, phase.smallest
+def _find_nothing(image: Picture) -> Phase:
+    zeros = np.zeros(image.shape, np.float32)
+    return Phase(zeros, zeros, zeros)
+
+
+def _list_maps(phase: Phase) -> tuple[NDArray[np.float32], ...]:
+    return phase.congruency, phase.largest, phase.smallest
 
 
 def _window() -> NDArray[np.float64]:
@@ -110,7 +107,7 @@ def _window() -> NDArray[np.float64]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _correlate(a, b, f, marks, window):  # type: ignore[no-untyped-def]
+def _correlate(a, b, f, congruencies, window):  # type: ignore[no-untyped-def]
     """The sum over all pixels of the best of the three correlations.
 
     The last eleven rows of what the windows average lie in a ring: no array of the size of the image is needed.
@@ -121,7 +118,7 @@ def _correlate(a, b, f, marks, window):  # type: ignore[no-untyped-def]
     means = np.empty((FIELDS, width))
     total = 0.0
     for i in range(height + REACH):
-        _fill(ring[i % SIDE], a, b, f, marks, i)
+        _fill(ring[i % SIDE], a, b, f, congruencies, i)
         if i >= REACH:
             for k in range(FIELDS):
                 for j in range(width):
@@ -135,22 +132,22 @@ def _correlate(a, b, f, marks, window):  # type: ignore[no-untyped-def]
                         sum_along += window[t] * down[k, j + t]
                     means[k, j] = sum_along
             for j in range(width):
-                total += _pick_best(means, marks[i - REACH, j], j)
+                total += _pick_best(means, congruencies[0][i - REACH, j] > LEAST, congruencies[1][i - REACH, j] > LEAST, j)
     return total
 
 
 @njit(cache=True, nogil=True)
-def _fill(fields, a, b, f, marks, i):  # type: ignore[no-untyped-def]
+def _fill(fields, a, b, f, congruencies, i):  # type: ignore[no-untyped-def]
     """What the windows average of row i: f, f^2, and z, z^2, z f for a, for b, and for the more congruent; zeros below the last row."""
     if i >= f.shape[0]:
         fields[:] = 0
         return
     for j in range(f.shape[1]):
-        mark, found = marks[i, j], np.float64(f[i, j])
-        of_a = np.float64(a[i, j]) if mark & IN_A else 0.0
-        of_b = np.float64(b[i, j]) if mark & IN_B else 0.0
+        in_a, in_b, found = congruencies[0][i, j], congruencies[1][i, j], np.float64(f[i, j])
+        of_a = np.float64(a[i, j]) if in_a > LEAST else 0.0
+        of_b = np.float64(b[i, j]) if in_b > LEAST else 0.0
         # The more congruent source has structure wherever either has.
-        best = of_a if mark & FROM_A else of_b
+        best = of_a if in_a > in_b else of_b
         fields[0, j], fields[1, j] = found, found * found
         fields[2, j], fields[3, j], fields[4, j] = of_a, of_a * of_a, of_a * found
         fields[5, j], fields[6, j], fields[7, j] = of_b, of_b * of_b, of_b * found
@@ -158,16 +155,16 @@ def _fill(fields, a, b, f, marks, i):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _pick_best(means, mark, j):  # type: ignore[no-untyped-def]
+def _pick_best(means, in_a, in_b, j):  # type: ignore[no-untyped-def]
     """The best correlation at one pixel; a source without structure there counts 0, and so does the pixel where neither has."""
-    if mark & (IN_A | IN_B) == 0:
+    if not (in_a or in_b):
         return 0.0
     mean = means[0, j]
     variance = means[1, j] - mean * mean
     best = -math.inf
     for k in range(3):
         correlation = 0.0
-        if k == 2 or mark & (1 << k):
+        if k == 2 or (in_a, in_b)[k]:
             own = means[2 + 3 * k, j]
             covariance = means[4 + 3 * k, j] - own * mean
             spread = math.sqrt(abs((means[3 + 3 * k, j] - own * own) * variance))

@@ -7,6 +7,7 @@ Reference: Eskicioglu, Fisher 1995, 10.1109/26.477498.
 """
 
 import math
+from dataclasses import replace
 
 import cv2
 
@@ -18,8 +19,23 @@ REFERENCE = "Eskicioglu, Fisher 1995, 10.1109/26.477498"
 DEFINITION = "sqrt(RF^2 + CF^2), RF^2 and CF^2 the mean squared differences of neighbours in a row and in a column, "
 SMALLEST = 2
 MOST = 255 * math.sqrt(2)
-MEANING = "How much the levels of the fused image change from pixel to pixel: its overall activity, noise included."
-UNDEFINED = "where a side is 1 px; 0 where the fused image is constant"
+PASSPORT = Passport(
+    title="spatial frequency",
+    symbol="SF",
+    meaning="How much the levels of the fused image change from pixel to pixel: its overall activity, noise included.",
+    combination="candidate alone",
+    dynamic_range="0..255, as they are",
+    undefined="where a side is 1 px; 0 where the fused image is constant",
+    noise="rises",
+    blur="falls",
+    window="2 neighbours",
+    smallest=SMALLEST,
+    golden="SF(mean of diffs)",
+    differences=(
+        Difference("VIFB, thfylsty, Topanxal", "both sums divided by the number of pixels", "c04: 24.742, not 24.786; see sf_mn"),
+        Difference("Linfeng Tang's published tables", "levels in [0, 1]", "1/255 of it; see sf_unit"),
+    ),
+)
 
 
 @metric(
@@ -28,23 +44,7 @@ UNDEFINED = "where a side is 1 px; 0 where the fused image is constant"
     bounds=(0, MOST),
     reference=REFERENCE,
     definition=DEFINITION + "each over its own H (W - 1) or (H - 1) W differences of levels 0..255",
-    passport=Passport(
-        title="spatial frequency",
-        symbol="SF",
-        meaning=MEANING,
-        combination="candidate alone",
-        dynamic_range="0..255, as they are",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="2 neighbours",
-        smallest=SMALLEST,
-        golden="SF(mean of diffs)",
-        differences=(
-            Difference("VIFB, thfylsty, Topanxal", "both sums divided by the number of pixels", "c04: 24.742, not 24.786; see sf_mn"),
-            Difference("Linfeng Tang's published tables", "levels in [0, 1]", "1/255 of it; see sf_unit"),
-        ),
-    ),
+    passport=PASSPORT,
 )
 def measure_spatial_frequency(fused: Fused) -> float:
     """The root of the two mean squared differences together, in grey levels; nan below 2 px."""
@@ -61,17 +61,10 @@ def measure_spatial_frequency(fused: Fused) -> float:
     bounds=(0, MOST),
     reference=REFERENCE,
     definition=DEFINITION + "each sum over the number of pixels H W, of levels 0..255",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="spatial frequency, per pixel",
-        symbol="SF",
-        meaning=MEANING,
-        combination="candidate alone",
-        dynamic_range="0..255, as they are",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="2 neighbours",
-        smallest=SMALLEST,
+        symbol="SF$_{HW}$",
         golden="SF(/MN)",
         differences=(
             Difference("Linfeng Tang, Diff-IF, chenzpstar", "each sum divided by its own count", "c04: 24.786, not 24.742; see sf"),
@@ -90,17 +83,12 @@ def measure_spatial_frequency_per_pixel(fused: Fused) -> float:
     bounds=(0, math.sqrt(2)),
     reference=REFERENCE,
     definition=DEFINITION + "each over its own H (W - 1) or (H - 1) W differences of levels in [0, 1]",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="spatial frequency of levels in [0, 1]",
-        symbol="SF",
-        meaning=MEANING,
-        combination="candidate alone",
+        symbol=r"SF$_{\mathrm{unit}}$",
         dynamic_range="divided by 255, to 0..1",
-        undefined=UNDEFINED,
-        noise="rises",
-        blur="falls",
-        window="2 neighbours",
-        smallest=SMALLEST,
+        golden="",
         differences=(Difference("all codes on levels 0..255", "the same on 0..255", "255 times it; see sf"),),
     ),
     variant_of="sf",

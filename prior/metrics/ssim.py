@@ -61,8 +61,6 @@ PASSPORT_RELEASED = replace(
     differences=(Difference("Diff-IF", "adds in float32", "c04: 3e-8"),),
 )
 
-Integers = NDArray[np.int32]
-
 
 @dataclass(frozen=True, slots=True)
 class Windows:
@@ -70,13 +68,13 @@ class Windows:
 
     Attributes:
         image: uint8 `(H, W)`, contiguous.
-        sums: int32 `(H - 6, W - 6)`, the sum of x; 49 times the mean.
+        sums: uint16 `(H - 6, W - 6)`, the sum of x; 49 times the mean.
         spreads: int32, 49 times the sum of x^2 less the square of the sum of x; 49 * 48 times the sample variance.
     """
 
     image: Picture
-    sums: Integers
-    spreads: Integers
+    sums: NDArray[np.uint16]
+    spreads: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +149,10 @@ def _constants(dynamic_range: float) -> tuple[float, float]:
 
 @njit(cache=True, nogil=True)
 def _sum_windows(image):  # type: ignore[no-untyped-def]
-    """The sums and the spreads of all windows; 49 * 49 * 255^2 is far inside int32."""
+    """The sums and the spreads of all windows; 49 * 255 fits in uint16, 49 * 49 * 255^2 in int32."""
     height, width = image.shape
-    sums = np.empty((height - SIDE + 1, width - SIDE + 1), np.int32)
-    spreads = np.empty_like(sums)
+    sums = np.empty((height - SIDE + 1, width - SIDE + 1), np.uint16)
+    spreads = np.empty(sums.shape, np.int32)
     plain, square = np.zeros(width, np.int32), np.zeros(width, np.int32)
     for i in range(height):
         _slide_sums(plain, image, i)

@@ -9,7 +9,7 @@ Reference: Sheikh, Bovik 2006, 10.1109/TIP.2005.859378 (the authors' pixel-domai
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from prior.arrays import Picture
 from prior.passport import Difference, Passport
 from prior.registry import metric, metric_of_sources
-from prior.statistics import Fused, Sources
-from prior.statistics.scales import BAND, FLAT, SMALLEST, WIDTHS, Scales, filter_row, multiply, scale_candidate, scale_sources, weigh_window
+from prior.statistics import Fused
+from prior.statistics.scales import FLAT, SMALLEST, WIDTHS, measure_bands, weigh_window
 
 REFERENCE = "Sheikh, Bovik 2006, 10.1109/TIP.2005.859378 (pixel domain)"
 FORMULA = (
@@ -32,7 +32,10 @@ DEFINITION = FORMULA.format("2")
 NOISE, NOISE_OF_VIFF = 2.0, 0.005 * 255**2
 MOST = 255  # of an unsigned byte
 
+SCALES, LATER_SCALES = range(4), range(1, 4)
+
 Field = NDArray[np.float64]
+Information = tuple[float, float]  # kept and there, natural logarithms, summed over windows
 WINDOW = "Gaussians of 17, 9, 5 and 3 px, sigma = width / 5, at four scales"
 PASSPORT = Passport(
     title="visual information fidelity",
@@ -117,7 +120,7 @@ NOISY = Passport(
 )
 def measure_fidelity(fused: Fused) -> tuple[float, float]:
     """The candidate's fidelity to source a and to source b; nan below 41 px, and for a constant source."""
-    return _compare(fused, NOISE, _add_up)
+    return _compare(fused, NOISE)
 
 
 @metric(
@@ -148,7 +151,7 @@ def measure_fidelity_as_released(fused: Fused) -> float:
 )
 def measure_fidelity_above_noise(fused: Fused) -> tuple[float, float]:
     """The candidate's fidelity to each source under the noise of VIFF; nan below 41 px, and for a constant source."""
-    return _compare(fused, NOISE_OF_VIFF, _add_up_above_noise)
+    return _compare(fused, NOISE_OF_VIFF)
 
 
 @metric_of_sources(
@@ -165,33 +168,28 @@ def measure_fidelity_of_bytes(fused: Fused) -> tuple[float, float]:
     """The candidate's fidelity to each source in the arithmetic of unsigned bytes; nan below 41 px, and for a constant source."""
     if min(fused.image.shape) < SMALLEST:
         return math.nan, math.nan
-    of_a, of_b = fused.sources.once(scale_sources)
-    of_f = fused.once(scale_candidate)
-    return _weigh_bytes(fused.sources.a, of_a, fused.image, of_f), _weigh_bytes(fused.sources.b, of_b, fused.image, of_f)
+    later_a, later_b = _add_up(fused, NOISE, LATER_SCALES)
+    return _weigh_bytes(fused.sources.a, fused.image, later_a), _weigh_bytes(fused.sources.b, fused.image, later_b)
 
 
-def _compare(fused: Fused, noise: float, add_up: Callable[[Sources], tuple[float, float]]) -> tuple[float, float]:
+def _compare(fused: Fused, noise: float) -> tuple[float, float]:
     if min(fused.image.shape) < SMALLEST:
         return math.nan, math.nan
-    of_a, of_b = fused.sources.once(scale_sources)
-    there_a, there_b = fused.sources.once(add_up)
-    of_f = fused.once(scale_candidate)
-    return _divide(_keep(of_a, of_f, noise), there_a), _divide(_keep(of_b, of_f, noise), there_b)
+    of_a, of_b = _add_up(fused, noise, SCALES)
+    return _divide(*of_a), _divide(*of_b)
 
 
-def _add_up(sources: Sources) -> tuple[float, float]:
-    """The information in either source (natural logarithm, summed over all windows and scales)."""
-    of_a, of_b = sources.once(scale_sources)
-    return _inform(of_a, NOISE), _inform(of_b, NOISE)
-
-
-def _add_up_above_noise(sources: Sources) -> tuple[float, float]:
-    of_a, of_b = sources.once(scale_sources)
-    return _inform(of_a, NOISE_OF_VIFF), _inform(of_b, NOISE_OF_VIFF)
-
-
-def _inform(scales: Scales, noise: float) -> float:
-    return sum(float(np.log1p(scale.variances / noise).sum()) for scale in scales)
+def _add_up(fused: Fused, noise: float, numbers: Iterable[int]) -> tuple[Information, Information]:
+    """The information in either source that the candidate keeps and that is there, over some scales."""
+    sums = np.zeros(4)
+    for number in numbers:
+        for of_a, of_b, of_f, shared_a, shared_b in measure_bands(fused, number):
+            factors = np.ones((sums.size, of_f.shape[1]))
+            _multiply_ratios(of_a, of_f, shared_a, noise, factors[0], factors[1])
+            _multiply_ratios(of_b, of_f, shared_b, noise, factors[2], factors[3])
+            sums += np.log(factors, out=factors).sum(axis=1)
+    kept_a, there_a, kept_b, there_b = sums.tolist()
+    return (kept_a, there_a), (kept_b, there_b)
 
 
 def _divide(kept: float, there: float) -> float:
@@ -199,15 +197,7 @@ def _divide(kept: float, there: float) -> float:
     return kept / there if there else math.nan
 
 
-def _keep(of_x: Scales, of_f: Scales, noise: float) -> float:
-    """The information in a source that the candidate keeps, over some scales, the last ones."""
-    kept = 0.0
-    for x, f, width in zip(of_x, of_f, WIDTHS[-len(of_x) :], strict=True):
-        kept += _keep_scale(x.image, x.means, x.variances, f.image, f.means, f.variances, weigh_window(width), noise)
-    return kept
-
-
-def _weigh_bytes(x: Picture, of_x: Scales, f: Picture, of_f: Scales) -> float:
+def _weigh_bytes(x: Picture, f: Picture, later: Information) -> float:
     """The fidelity in unsigned bytes at the first scale, as ever at the others."""
     mean_x, mean_f = _filter(x), _filter(f)
     vx, vf = (_filter(_multiply_bytes(z, z)) - mean**2 for z, mean in ((x, mean_x), (f, mean_f)))
@@ -215,8 +205,8 @@ def _weigh_bytes(x: Picture, of_x: Scales, f: Picture, of_f: Scales) -> float:
     shared = _filter(_multiply_bytes(x, f)) - mean_x * mean_f
     gain = np.where((vx > 0) & (vf > 0) & (shared > 0), shared, 0) / (vx + FLAT)
     kept = np.log1p(gain**2 * vx / (np.maximum(vf - gain * shared, FLAT) + NOISE)).sum()
-    there = np.log1p(vx / NOISE).sum() + _inform(of_x[1:], NOISE)
-    return _divide(float(kept) + _keep(of_x[1:], of_f[1:], NOISE), float(there))
+    there = np.log1p(vx / NOISE).sum()
+    return _divide(float(kept) + later[0], float(there) + later[1])
 
 
 def _multiply_bytes(x: Picture, y: Picture) -> Picture:
@@ -233,35 +223,24 @@ def _filter(image: Picture) -> Field:
 
 
 @njit(cache=True, nogil=True)
-def _keep_scale(x, x_means, x_variances, f, f_means, f_variances, taps, noise):  # type: ignore[no-untyped-def]
-    """The information in the source that the candidate keeps at one scale; one logarithm serves a column of a band.
+def _multiply_ratios(x_variances, f_variances, covariances, noise, kept, there):  # type: ignore[no-untyped-def]
+    """Multiply, down each column of a band, what is 1 more than a signal-to-noise ratio, so that one logarithm serves all its windows.
 
-    A band's 64 factors below 2^14 multiply to less than float64 can hold.
+    The factors, of what is kept and of what is there, are below 2^15: those of a band multiply to less than float64 can hold.
     """
-    span = 2 * len(taps) - 1
-    rows, columns = x_means.shape
-    band, line, products = np.empty((BAND + span - 1, x.shape[1])), np.empty(x.shape[1]), np.empty(columns)
-    kept = 0.0
-    for top in range(0, rows, BAND):
-        bottom = min(top + BAND, rows)
-        multiply(x[top : bottom + span - 1], f[top : bottom + span - 1], band)
-        factors = np.ones(columns)
-        for i in range(top, bottom):
-            filter_row(band[i - top : i - top + span], taps, line, products)
-            _multiply_ratios(factors, products, x_means[i], x_variances[i], f_means[i], f_variances[i], noise)
-        for factor in factors:
-            kept += math.log(factor)
-    return kept
+    for i in range(covariances.shape[0]):
+        _multiply_row(x_variances[i], f_variances[i], covariances[i], noise, kept, there)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _multiply_ratios(factors, products, x_means, x_variances, f_means, f_variances, noise):  # type: ignore[no-untyped-def]
-    """Multiply each factor by the signal-to-noise ratio (plus 1) of its window in one row."""
-    for j in range(factors.size):
-        shared = products[j] - x_means[j] * f_means[j]
+def _multiply_row(x_variances, f_variances, covariances, noise, kept, there):  # type: ignore[no-untyped-def]
+    share = 1 / noise
+    for j in range(kept.size):
+        shared = covariances[j]
         squared = shared * shared
         whole = x_variances[j] + FLAT
         residual = max(f_variances[j] * whole - squared, FLAT * whole)  # times `whole`, to divide but once
         ratio = squared * x_variances[j] / (whole * (residual + noise * whole))
         counts = (shared > 0) & (x_variances[j] > 0) & (f_variances[j] > 0)
-        factors[j] *= 1.0 + (ratio if counts else 0.0)
+        kept[j] *= 1.0 + (ratio if counts else 0.0)
+        there[j] *= 1.0 + x_variances[j] * share

@@ -14,9 +14,10 @@ from numba import njit
 from prior.passport import Difference, Passport
 from prior.registry import metric
 from prior.statistics import Fused
-from prior.statistics.scales import BAND, FLAT, SMALLEST, WIDTHS, Scale, filter_row, multiply, scale_candidate, scale_sources, weigh_window
+from prior.statistics.scales import FLAT, SMALLEST, measure_bands
 
 NOISE = 0.005 * 255**2
+SHARE = 1 / NOISE
 GUARD = 1e-7  # added per window to the information, in digits
 WEIGHTS = (1 / 2.15, 0.0, 0.15 / 2.15, 1 / 2.15)
 
@@ -62,56 +63,38 @@ def judge_fidelity_of_fusion(fused: Fused) -> float:
     """VIFF; nan below 41 px."""
     if min(fused.image.shape) < SMALLEST:
         return math.nan
-    of_a, of_b = fused.sources.once(scale_sources)
-    scales = zip(WEIGHTS, of_a, of_b, fused.once(scale_candidate), WIDTHS, strict=True)
-    return sum(weight * _weigh_scale(a, b, f, width) for weight, a, b, f, width in scales if weight)
+    return sum(weight * _weigh_scale(fused, number) for number, weight in enumerate(WEIGHTS) if weight)
 
 
-def _weigh_scale(a: Scale, b: Scale, f: Scale, width: int) -> float:
+def _weigh_scale(fused: Fused, number: int) -> float:
     """The information kept over the information there at one scale, of the source that is kept worse, window by window."""
-    images, means, variances = (a.image, b.image, f.image), (a.means, b.means, f.means), (a.variances, b.variances, f.variances)
-    kept, there = _add_up(images, means, variances, weigh_window(width))
-    guard = GUARD * f.means.size * math.log(10)  # the sums are of natural logarithms
-    return float((kept + guard) / (there + guard))
+    sums, windows = np.zeros(2), 0
+    for moments in measure_bands(fused, number):
+        factors = np.ones((sums.size, moments[0].shape[1]))
+        _multiply_ratios(moments, factors[0], factors[1])
+        sums += np.log(factors, out=factors).sum(axis=1)
+        windows += moments[0].size
+    kept, there = sums + GUARD * windows * math.log(10)  # the sums are of natural logarithms
+    return float(kept / there)
 
 
 @njit(cache=True, nogil=True)
-def _add_up(images, means, variances, taps):  # type: ignore[no-untyped-def]
-    """The information kept and there at one scale; one logarithm serves a column of a band, whose 64 factors are below 64."""
-    span = 2 * len(taps) - 1
-    (a, b, f), (rows, columns) = images, means[0].shape
-    band_a, band_b = np.empty((BAND + span - 1, a.shape[1])), np.empty((BAND + span - 1, a.shape[1]))
-    line, products_a, products_b = np.empty(a.shape[1]), np.empty(columns), np.empty(columns)
-    kept, there = 0.0, 0.0
-    for top in range(0, rows, BAND):
-        bottom = min(top + BAND, rows)
-        multiply(a[top : bottom + span - 1], f[top : bottom + span - 1], band_a)
-        multiply(b[top : bottom + span - 1], f[top : bottom + span - 1], band_b)
-        factors_kept, factors_there = np.ones(columns), np.ones(columns)
-        for i in range(top, bottom):
-            filter_row(band_a[i - top : i - top + span], taps, line, products_a)
-            filter_row(band_b[i - top : i - top + span], taps, line, products_b)
-            rows_of_means = means[0][i], means[1][i], means[2][i]
-            rows_of_variances = variances[0][i], variances[1][i], variances[2][i]
-            _multiply_ratios(factors_kept, factors_there, products_a, products_b, rows_of_means, rows_of_variances)
-        for j in range(columns):
-            kept += math.log(factors_kept[j])
-            there += math.log(factors_there[j])
-    return kept, there
+def _multiply_ratios(moments, kept, there):  # type: ignore[no-untyped-def]
+    """Multiply, down each column of a band, what is 1 more than a signal-to-noise ratio: one logarithm serves all, each is below 64."""
+    of_a, of_b, of_f, shared_a, shared_b = moments
+    for i in range(of_f.shape[0]):
+        _multiply_row(of_a[i], of_b[i], of_f[i], shared_a[i], shared_b[i], kept, there)
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _multiply_ratios(kept, there, products_a, products_b, means, variances):  # type: ignore[no-untyped-def]
-    """Multiply each factor by what is 1 more than a signal-to-noise ratio of its window in one row."""
-    (mean_a, mean_b, mean_f), (variance_a, variance_b, variance_f) = means, variances
+def _multiply_row(variances_a, variances_b, variances_f, covariances_a, covariances_b, kept, there):  # type: ignore[no-untyped-def]
     for j in range(kept.size):
-        va, vb, vf = variance_a[j], variance_b[j], variance_f[j]
-        shared_a, shared_b = products_a[j] - mean_a[j] * mean_f[j], products_b[j] - mean_b[j] * mean_f[j]
-        shared_a = shared_a if (shared_a > 0) & (va > 0) & (vf > 0) else 0.0
-        shared_b = shared_b if (shared_b > 0) & (vb > 0) & (vf > 0) else 0.0
+        va, vb, vf = variances_a[j], variances_b[j], variances_f[j]
+        shared_a = covariances_a[j] if (covariances_a[j] > 0) & (va > 0) & (vf > 0) else 0.0
+        shared_b = covariances_b[j] if (covariances_b[j] > 0) & (vb > 0) & (vf > 0) else 0.0
         worse = shared_a * (vb + FLAT) < shared_b * (va + FLAT)  # the gains, both times both divisors
         shared, variance = shared_a if worse else shared_b, va if worse else vb
         squared, whole = shared * shared, variance + FLAT
         residual = max(vf * whole - squared, FLAT * whole)  # times `whole`, to divide but once
         kept[j] *= 1.0 + squared * variance / (whole * (residual + NOISE * whole))
-        there[j] *= 1.0 + variance / NOISE
+        there[j] *= 1.0 + variance * SHARE

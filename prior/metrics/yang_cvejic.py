@@ -11,7 +11,7 @@ Signal Processing 2(3):178-182; both as in Liu et al. 2012, 10.1109/TPAMI.2011.1
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numba import njit
@@ -55,15 +55,25 @@ C = 2e-16
 ALIKE = 0.75 - 1e-9
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
-    """The mean of an index over the windows that have one, nan where none has, and how many have none."""
-
-    mean: float
-    undefined: int
-
-
-UNDEFINED = Index(math.nan, 0)
+PASSPORT = Passport(
+    title="similarity index of Yang",
+    symbol="$Q_Y$",
+    meaning="How alike the fused image is to both sources where they agree, and to the nearer one where they do not.",
+    combination="weighted",
+    dynamic_range="0..255, as they are",
+    window="Gaussian, 7x7 px, sigma 1.5 px",
+    border="only windows wholly inside",
+    smallest=SIDE,
+    undefined="below 7 px, or where both sources are flat and alike in every window",
+    noise="falls",
+    blur="falls",
+    golden="Q_Y(nanmean)",
+    tolerance=5e-4,
+    differences=(
+        Difference("Liu et al. (MATLAB)", "nan as soon as one window is 0/0; other flat windows are rounding errors", "c10: nan, not 1"),
+        Difference("MEFB (MATLAB)", "flat windows are rounding errors", "c01: 3e-6 more; c15, one source flat: 0.6597, not 0.6578"),
+    ),
+)
 
 
 @metric(
@@ -72,57 +82,11 @@ UNDEFINED = Index(math.nan, 0)
     bounds=(-1, 1),
     reference=YANG,
     definition=f"mean, over the windows where it is no 0/0, of {YANG_INDEX}",
-    passport=Passport(
-        title="similarity index of Yang",
-        symbol="$Q_Y$",
-        meaning="How alike the fused image is to both sources where they agree, and to the nearer one where they do not.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        window="Gaussian, 7x7 px, sigma 1.5 px",
-        border="only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 7 px, or where both sources are flat and alike in every window",
-        noise="falls",
-        blur="falls",
-        golden="Q_Y(nanmean)",
-        tolerance=5e-4,
-        differences=(
-            Difference("Liu et al. (MATLAB)", "flat windows are rounding errors, and one 0/0 makes the whole nan", "c10: nan, not 1"),
-            Difference("MEFB (MATLAB)", "flat windows are rounding errors", "c01: 3e-6 more; c15, one source flat: 0.6597, not 0.6578"),
-        ),
-    ),
+    passport=PASSPORT,
 )
 def judge_alike(fused: Fused) -> float:
     """Q_Y over the windows that have it; nan below 7 px or where none has."""
-    return fused.once(compare_windows)[0].mean
-
-
-@metric(
-    "q_y_strict",
-    better="higher",
-    bounds=(-1, 1),
-    reference=YANG,
-    definition=f"mean over all windows of {YANG_INDEX}; undefined where it is 0/0 in one of them",
-    variant_of="q_y",
-    passport=Passport(
-        title="similarity index of Yang, of every window or none",
-        symbol="$Q_Y$ (strict)",
-        meaning="As Q_Y, but undefined as soon as it is so in one window.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        window="Gaussian, 7x7 px, sigma 1.5 px",
-        border="only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 7 px, or where both sources are flat and alike in a window",
-        noise="falls",
-        blur="falls",
-        golden="Q_Y",
-        tolerance=5e-4,
-    ),
-)
-def judge_alike_strictly(fused: Fused) -> float:
-    """Q_Y; nan below 7 px or where one window has none."""
-    return _be_strict(fused.once(compare_windows)[0])
+    return fused.once(compare_windows)[0]
 
 
 @metric(
@@ -131,85 +95,41 @@ def judge_alike_strictly(fused: Fused) -> float:
     bounds=(-1, 1),
     reference=CVEJIC,
     definition=f"mean, over the windows where caf + cbf is not 0, of {CVEJIC_INDEX}",
-    passport=Passport(
+    passport=replace(
+        PASSPORT,
         title="similarity index of Cvejic",
         symbol="$Q_C$",
         meaning="How alike the fused image is, window by window, to the source that it follows there.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        window="Gaussian, 7x7 px, sigma 1.5 px",
-        border="only windows wholly inside",
-        smallest=SIDE,
         undefined="below 7 px, or where the fused image or the sum of the sources is flat in every window",
         symmetric=False,
-        noise="falls",
-        blur="falls",
         golden="Q_C(nanmean)",
-        tolerance=5e-4,
         differences=(
             Difference(
                 "the paper",
                 "s is cut to 0..1, not the index, so that the order of the sources is free; uniform windows of 8 px",
                 "c04: 0.760, not 0.543",
             ),
-            Difference("Liu et al. (MATLAB)", "flat windows are rounding errors, and one 0/0 makes the whole nan", "c03, c10: nan"),
+            Difference("Liu et al. (MATLAB)", "nan as soon as one window is 0/0; other flat windows are rounding errors", "c03, c10: nan"),
             Difference("MEFB (MATLAB)", "flat windows are rounding errors", "c01: 0.5206, not 0.5209; c13, mostly flat: 0.921, not 0.958"),
         ),
     ),
 )
 def judge_followed(fused: Fused) -> float:
     """Q_C over the windows that have it; nan below 7 px or where none has."""
-    return fused.once(compare_windows)[1].mean
+    return fused.once(compare_windows)[1]
 
 
-@metric(
-    "q_c_strict",
-    better="higher",
-    bounds=(-1, 1),
-    reference=CVEJIC,
-    definition=f"mean over all windows of {CVEJIC_INDEX}; undefined where caf + cbf is 0 in one of them",
-    variant_of="q_c",
-    passport=Passport(
-        title="similarity index of Cvejic, of every window or none",
-        symbol="$Q_C$ (strict)",
-        meaning="As Q_C, but undefined as soon as it is so in one window.",
-        combination="weighted",
-        dynamic_range="0..255, as they are",
-        window="Gaussian, 7x7 px, sigma 1.5 px",
-        border="only windows wholly inside",
-        smallest=SIDE,
-        undefined="below 7 px, or where the fused image or the sum of the sources is flat in a window",
-        symmetric=False,
-        noise="falls",
-        blur="unstated",
-        golden="Q_C",
-        tolerance=5e-4,
-    ),
-)
-def judge_followed_strictly(fused: Fused) -> float:
-    """Q_C; nan below 7 px or where one window has none."""
-    return _be_strict(fused.once(compare_windows)[1])
-
-
-def compare_windows(fused: Fused) -> tuple[Index, Index]:
-    """The indices of Yang and of Cvejic; for `fused.once`."""
+def compare_windows(fused: Fused) -> tuple[float, float]:
+    """The means of the indices of Yang and of Cvejic over the windows that have one; for `fused.once`."""
     if min(fused.image.shape) < SIDE:
-        return UNDEFINED, UNDEFINED
+        return math.nan, math.nan
     sums = np.zeros(2)
     undefined = np.zeros(2, np.int64)
-    for _, a, b, f in cut_bands(fused.sources.a, fused.sources.b, fused.image, TAPS):
+    for _, (a, b, f) in cut_bands(TAPS, fused.sources.a, fused.sources.b, fused.image):
         _add_band(a, b, f, TAPS, sums, undefined)
-    windows = math.prod(side - SIDE + 1 for side in fused.image.shape)
-    of_yang, of_cvejic = (_average(float(total), windows, int(none)) for total, none in zip(sums, undefined, strict=True))
+    defined = math.prod(side - SIDE + 1 for side in fused.image.shape) - undefined
+    of_yang, of_cvejic = (float(total / count) if count else math.nan for total, count in zip(sums, defined, strict=True))
     return of_yang, of_cvejic
-
-
-def _average(total: float, windows: int, undefined: int) -> Index:
-    return Index(total / (windows - undefined) if undefined < windows else math.nan, undefined)
-
-
-def _be_strict(index: Index) -> float:
-    return math.nan if index.undefined else index.mean
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -23,7 +23,7 @@ _VALUES = np.arange(256)
 
 
 @dataclass(frozen=True, slots=True)
-class Levels:
+class LevelCounts:
     """The grey levels of one image.
 
     Attributes:
@@ -78,8 +78,8 @@ class Joint:
         products: the sum of x * y over the pixels.
     """
 
-    x: Levels
-    y: Levels
+    x: LevelCounts
+    y: LevelCounts
     of_x: NDArray[np.intp]
     of_y: NDArray[np.intp]
     counts: Counts
@@ -146,13 +146,13 @@ def _inform(joint: Joint) -> float:
     return max(0.0, math.log2(joint.x.pixels) + shared / joint.x.pixels)
 
 
-def _describe(counts: Counts) -> Levels:
+def _describe(counts: Counts) -> LevelCounts:
     present = np.flatnonzero(counts)
     total, squares = int(counts @ _VALUES), int(counts @ _VALUES**2)
-    return Levels(counts, int(counts.sum()), int(present[0]), int(present[-1]), total, squares, sum_logs(counts[present]))
+    return LevelCounts(counts, int(counts.sum()), int(present[0]), int(present[-1]), total, squares, sum_logs(counts[present]))
 
 
-def _join(counts: Counts, x: Levels, y: Levels) -> Joint:
+def _join(counts: Counts, x: LevelCounts, y: LevelCounts) -> Joint:
     bins = np.flatnonzero(counts)
     of_x, of_y, numbers = bins >> 8, bins & 255, counts.ravel()[bins]
     return Joint(x, y, of_x, of_y, numbers, int((of_x * of_y * numbers).sum()))

@@ -22,15 +22,15 @@ class Stretched:
 
 def stretch_sources(sources: Sources) -> Stretched:
     """Both sources, stretched; for `sources.once`."""
-    return Stretched(stretch(sources.a), stretch(sources.b))
+    return Stretched(stretch_picture(sources.a), stretch_picture(sources.b))
 
 
 def stretch_candidate(fused: Fused) -> Picture | None:
     """The candidate, stretched; for `fused.once`."""
-    return stretch(fused.image)
+    return stretch_picture(fused.image)
 
 
-def stretch(picture: Picture) -> Picture | None:
+def stretch_picture(picture: Picture) -> Picture | None:
     """A picture's levels moved to 0..255, halves rounded up; None where it is constant and not black."""
     table = stretch_table(int(picture.min()), int(picture.max()))
     return None if table is None else table[picture]

@@ -13,7 +13,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from prior.arrays import Picture
-from prior.statistics.scales import filter_row
 
 Field = NDArray[np.float64]
 Grey = Picture | NDArray[np.float32]
@@ -35,26 +34,21 @@ def make_taps(width: int) -> Taps:
     return tuple((weights / weights.sum())[width // 2 :].tolist())
 
 
-def cut_bands(a: Grey, b: Grey, f: Grey, taps: Taps) -> Iterator[tuple[slice, Field, Field, Field]]:
-    """Both sources and the candidate, a band of rows at a time.
+def cut_bands(taps: Taps, *images: Grey) -> Iterator[tuple[slice, tuple[Field, ...]]]:
+    """Pictures of one size, a band of rows of windows at a time.
 
     Args:
-        a: source a, uint8 or float32 `(H, W)`.
-        b: source b, likewise.
-        f: the candidate, likewise.
         taps: the window.
+        images: uint8 or float32 `(H, W)`.
 
     Yields:
-        Which rows of windows, each in exactly one band, and the rows of the pictures that they lie in, float64.
+        Which rows of windows, each in exactly one band, and the rows of every picture that they lie in, float64, contiguous.
     """
     below = 2 * (len(taps) - 1)
-    for top in range(0, f.shape[0] - below, BAND):
-        rows = slice(top, top + BAND + below)
-        yield slice(top, top + BAND), _load(a[rows]), _load(b[rows]), _load(f[rows])
-
-
-def _load(rows: Grey) -> Field:
-    return rows.astype(np.float64, order="C")
+    height = images[0].shape[0] - below
+    for top in range(0, height, BAND):
+        bottom = min(top + BAND, height)
+        yield slice(top, bottom), tuple(image[top : bottom + below].astype(np.float64, order="C") for image in images)
 
 
 @njit(cache=True, nogil=True)
@@ -88,11 +82,30 @@ def covary(x, y, taps, line, x_means, y_means, out):  # type: ignore[no-untyped-
         for k in range(1, len(taps)):
             total += taps[k] * (x[reach - k, j] * y[reach - k, j] + x[reach + k, j] * y[reach + k, j])
         line[j] = total
+    filter_line(line, taps, out)
+    for j in range(out.size):
+        covariance = out[j] - x_means[j] * y_means[j]
+        out[j] = covariance if abs(covariance) >= ZERO else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def filter_row(image, taps, line, out):  # type: ignore[no-untyped-def]
+    """One row of Gaussian means: down the columns into `line`, then along it; only windows wholly inside."""
+    reach = len(taps) - 1
+    for j in range(line.size):
+        total = taps[0] * image[reach, j]
+        for k in range(1, len(taps)):
+            total += taps[k] * (image[reach - k, j] + image[reach + k, j])
+        line[j] = total
+    filter_line(line, taps, out)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def filter_line(line, taps, out):  # type: ignore[no-untyped-def]
+    """The Gaussian means along a line; only windows wholly inside."""
+    reach = len(taps) - 1
     for j in range(out.size):
         total = taps[0] * line[j + reach]
         for k in range(1, len(taps)):
             total += taps[k] * (line[j + reach - k] + line[j + reach + k])
         out[j] = total
-    for j in range(out.size):
-        covariance = out[j] - x_means[j] * y_means[j]
-        out[j] = covariance if abs(covariance) >= ZERO else 0.0

@@ -16,16 +16,13 @@ from numpy.typing import NDArray
 
 from prior.arrays import Picture
 from prior.statistics import Fused, Sources
-from prior.statistics.rows import covary, make_taps
-from prior.statistics.scales import filter_row
+from prior.statistics.rows import Field, covary, cut_bands, filter_row, make_taps
 
-Field = NDArray[np.float64]
 Map = NDArray[np.float32]
 Grey = Picture | Map
 
 WIDTH = 11  # px
 TAPS = make_taps(WIDTH)
-BAND = 64  # rows of windows at once
 SCALES = 5
 
 
@@ -97,7 +94,7 @@ def measure_moments(image: Grey) -> Moments:
         image: uint8 or float32 `(H, W)`, no side below 11 px.
     """
     means, variances = _make_maps(image, 2)
-    for windows, (x,) in cut_bands(image):
+    for windows, (x,) in cut_bands(TAPS, image):
         mean = _average(x, TAPS)
         means[windows], variances[windows] = mean, _covary(x, x, mean, mean, TAPS)
     return Moments(image, means, variances)
@@ -112,7 +109,7 @@ def compare_images(a: Moments, b: Moments, image: Grey) -> Comparison:
         image: uint8 or float32 `(H, W)`, of the size of theirs.
     """
     means, variances, with_a, with_b, with_sum = _make_maps(image, 5)
-    for windows, (x, rows_a, rows_b) in cut_bands(image, a.image, b.image):
+    for windows, (x, rows_a, rows_b) in cut_bands(TAPS, image, a.image, b.image):
         mean = _average(x, TAPS)
         means[windows], variances[windows] = mean, _covary(x, x, mean, mean, TAPS)
         of_a, of_b = (_covary(rows, x, _average(rows, TAPS), mean, TAPS) for rows in (rows_a, rows_b))
@@ -145,14 +142,6 @@ def map_similarity(x: Moments, y: Moments, covariances: Map, constants: tuple[fl
     """
     similarity: Map = _map_ratios(x.means, x.variances, y.means, y.variances, covariances, *constants)
     return similarity
-
-
-def cut_bands(*images: Grey) -> Iterator[tuple[slice, tuple[Field, ...]]]:
-    """Bands of rows of windows: which rows of the maps each holds, and the rows of every picture they lie in, float64, contiguous."""
-    height = images[0].shape[0] - WIDTH + 1
-    for top in range(0, height, BAND):
-        bottom = min(top + BAND, height)
-        yield slice(top, bottom), tuple(image[top : bottom + WIDTH - 1].astype(np.float64, order="C") for image in images)
 
 
 def _list_coarser(image: Picture) -> Iterator[Map]:

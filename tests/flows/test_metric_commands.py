@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from flows import passports
 from flows.metric_commands import EVERY_COLUMN, metrics
 from flows.metric_page import write_page
 from flows.options import Format
-from flows.passports import Comparison, compare, list_golden, to_json, to_sheet, write_bounds
+from flows.output import print_rows
+from flows.passports import compare, list_golden, to_json, to_sheet, write_bounds
 from prior import registry
 from prior.golden import CASES
 from prior.registry import Metric, find_metric
@@ -85,6 +87,31 @@ def test_a_metric_without_a_passport_says_so() -> None:
     assert write_bounds((-math.inf, 0.5)) == "-∞ … 0.5"
 
 
+def test_what_stands_in_brackets_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows([{"[head]": "[[1, c(A,B)], [bold]x[/]] :smile:"}], ["[head]"], "table")
+    out = capsys.readouterr().out
+    assert "[[1, c(A,B)], [bold]x[/]] :smile:" in out and "[head]" in out
+
+
+@pytest.mark.parametrize(
+    ("symbol", "term"),
+    [
+        ("MI", "MI$_{A}$"),
+        ("$Q_{MI}$", "$Q_{MI,A}$"),
+        ("SSIM$_G$", "SSIM$_{G,A}$"),
+        ("$Q^{AB/F}$", "$Q^{AB/F}_{A}$"),
+        (r"$N^{AB/F}_{\mathrm{swapped}}$", r"$N^{AB/F}_{\mathrm{swapped},A}$"),
+        (r"$Q_{TE}$ (swapped)", r"$Q_{TE}$ (swapped)$_{A}$"),
+    ],
+)
+def test_a_term_has_a_symbol_of_its_own_and_no_differences(symbol: str, term: str) -> None:
+    passport = find_metric("mi").passport
+    assert passport is not None and passport.differences
+    narrowed = replace(passport, symbol=symbol).narrow("a", "MI_A")
+    assert narrowed.symbol == term and narrowed.differences == () and narrowed.golden == "MI_A"
+    assert narrowed.meaning == f"{passport.meaning} Of source A alone."
+
+
 def test_an_unknown_metric_is_told_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UnknownName, match="did you mean ssim"):
         ask(capsys, name="sim")
@@ -120,6 +147,8 @@ def test_a_check_of_what_has_no_golden_values_is_refused(capsys: pytest.CaptureF
         (math.nan, math.nan, True),
         (1.0, math.nan, False),
         (math.inf, math.inf, True),
+        (math.nan, math.inf, False),
+        (-math.inf, math.inf, False),
     ],
 )
 def test_undefined_fits_undefined_alone(monkeypatch: pytest.MonkeyPatch, value: float, golden: float, fits: bool) -> None:
@@ -127,15 +156,23 @@ def test_undefined_fits_undefined_alone(monkeypatch: pytest.MonkeyPatch, value: 
     assert [one.fits for one in compare(replace(find_metric("mi"), judge=lambda fused: value))] == [fits]
 
 
-def test_a_comparison_is_relative_above_1() -> None:
-    assert Comparison("m", "c", 1000.0005, 1000.0, 5e-7, 1e-6).fits
+@pytest.mark.parametrize(("value", "golden", "fits"), [(1000.0005, 1000.0, True), (1000.005, 1000.0, False), (0.1000005, 0.1, True)])
+def test_a_comparison_is_relative_above_1(monkeypatch: pytest.MonkeyPatch, value: float, golden: float, fits: bool) -> None:
+    monkeypatch.setattr(passports, "list_golden", lambda metric: {CASES[0]: golden})
+    (one,) = compare(replace(find_metric("mi"), judge=lambda fused: value))
+    assert one.tolerance == 1e-6 and one.fits is fits
 
 
 def test_variants_are_listed_with_what_they_print(capsys: pytest.CaptureFixture[str]) -> None:
     text = ask(capsys, variants=True)
-    assert all(name in text for name in VARIANTS) and "VIFF" in text
+    assert all(name in text for name in VARIANTS) and "VIFF" in text and find_metric("mi_ln").definition not in text
+    assert re.search(r"│ tang-matlab +│ nabf_swapped +│ Nabf +│ nabf_swapped +│", text)
     listed = json.loads(ask(capsys, variants=True, form=Format.json))
     assert {one["name"]: len(one["metrics"]) for one in listed} == {one.name: len(one.metrics) for one in VARIANTS.values()}
+    diff_if = next(one for one in listed if one["name"] == "diff-if")["metrics"]
+    mi = {"metric": "mi", "printed as": "MI", "definition": "mi_ln", "formula": find_metric("mi_ln").definition}
+    assert mi in diff_if
+    assert {"variant": "diff-if"} | mi in list(csv.DictReader(io.StringIO(ask(capsys, variants=True, form=Format.csv))))
     with pytest.raises(InputError, match="takes no metric"):
         ask(capsys, variants=True, name="mi")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from flows.columns import Column, choose_columns, find_mains
-from flows.standings import find_places, find_ranks, find_standings
+from flows.standings import describe_pairs, find_places, find_ranks, find_standings, keep_common
 from prior.evaluate import STANDARD_METRICS
 from prior.registry import Direction, Metric, find_metric, metrics
 from prior.variants import VARIANTS
@@ -54,7 +54,7 @@ def test_a_metric_that_is_often_undefined_weighs_no_less() -> None:
 
 
 def test_standings_tell_mean_deviation_and_count_where_a_metric_is_defined() -> None:
-    columns = (Column("MI", make_metric("mi")), Column("MSE", make_metric("mse", "lower")))
+    columns = (Column("mi", make_metric("mi")), Column("mse", make_metric("mse", "lower")))
     rows = [
         make_row("p1", "x", mi=1.0, mse=5.0),
         make_row("p2", "x", mi=3.0, mse=math.nan),
@@ -65,9 +65,9 @@ def test_standings_tell_mean_deviation_and_count_where_a_metric_is_defined() -> 
     ]
     x, y, z = find_standings(rows, columns)
     assert (x.method, x.scored, y.scored, z.scored) == ("x", 3, 1, 0)
-    assert (x.means["MI"].value, x.means["MI"].deviation, x.means["MI"].count) == (3.0, pytest.approx(2.0), 3)
-    assert (x.means["MSE"].value, x.means["MSE"].count) == (5.0, 1) and math.isnan(x.means["MSE"].deviation)
-    assert z.means["MI"].count == 0 and math.isnan(z.means["MI"].value) and math.isnan(z.rank)
+    assert (x.means["mi"].value, x.means["mi"].deviation, x.means["mi"].count) == (3.0, pytest.approx(2.0), 3)
+    assert (x.means["mse"].value, x.means["mse"].count) == (5.0, 1) and math.isnan(x.means["mse"].deviation)
+    assert z.means["mi"].count == 0 and math.isnan(z.means["mi"].value) and math.isnan(z.rank)
     assert (x.rank, y.rank) == (pytest.approx(((2 + 1 + 1) / 3 + (2 + 1) / 2) / 2), 1.0)
 
 
@@ -100,19 +100,25 @@ def test_columns_are_the_standard_ones_or_those_named() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
-def test_columns_of_a_variant_bear_the_names_that_it_prints(name: str) -> None:
+def test_columns_of_a_variant_bear_our_names_and_those_that_it_prints(name: str) -> None:
     columns = choose_columns([], name)
-    printed = [one.name for one in columns]
-    assert len(set(printed)) == len(printed) == len(VARIANTS[name].metrics)
+    assert [(one.name, one.metric.name) for one in columns] == list(VARIANTS[name].metrics.items())
+    assert [one.printed for one in columns] == [VARIANTS[name].find_printed(one.name) for one in columns]
+    assert all(one.label == one.printed and one.heading.startswith(one.printed) for one in columns)
     assert choose_columns(["all"], name) == columns
-    assert choose_columns(printed[1:3][::-1], name) == columns[1:3][::-1]
     assert [choose_columns([one], name) for one in VARIANTS[name].metrics] == [(column,) for column in columns]
+    assert all(column in choose_columns([column.printed], name) for column in columns)
     with pytest.raises(UnknownName, match=f"unknown metric of the variant {name} 'nothing'"):
         choose_columns(["nothing"], name)
 
 
-def test_a_name_that_a_variant_prints_twice_is_told_apart() -> None:
-    assert [one.name for one in choose_columns(["nabf_swapped", "nabf"], "tang-matlab")] == ["Nabf (nabf_swapped)", "Nabf (nabf)"]
+def test_a_name_that_a_variant_prints_twice_is_both() -> None:
+    assert [(one.name, one.printed) for one in choose_columns(["Nabf"], "tang-matlab")] == [("nabf", "Nabf"), ("nabf_swapped", "Nabf")]
+    assert [one.name for one in choose_columns(["nabf_swapped", "Nabf"], "tang-matlab")] == ["nabf_swapped", "nabf"]
+
+
+def test_a_column_without_a_variant_is_called_by_its_id() -> None:
+    assert (Column("mi", find_metric("mi")).label, Column("mi", find_metric("mi")).heading) == ("mi", "mi ↑")
 
 
 def test_a_variant_that_is_none_is_refused() -> None:
@@ -123,3 +129,22 @@ def test_a_variant_that_is_none_is_refused() -> None:
 def test_a_good_rank_is_one_on_every_pair() -> None:
     rows = [make_row(f"p{number}", method, mi=value) for number, (method, value) in enumerate(itertools.product("xyz", [1.0]))]
     assert [one.rank for one in find_standings(rows, (Column("mi", find_metric("mi")),))] == [1.0, 1.0, 1.0]
+
+
+def test_the_mean_of_magnitudes_does_not_let_signs_cancel() -> None:
+    rows = [make_row("p1", "x", m=5.0), make_row("p2", "x", m=-5.0), make_row("p1", "y", m=1.0), make_row("p2", "y", m=1.0)]
+    x, y = find_standings(rows, (Column("m", make_metric("m", "zero")),))
+    assert (x.means["m"].value, x.means["m"].magnitude) == (0.0, 5.0) and y.means["m"].magnitude == 1.0 and x.rank > y.rank
+
+
+def test_methods_over_different_pairs_are_told_and_can_be_made_equal() -> None:
+    scored = {"x": "123", "y": "12", "z": "23", "none": ""}
+    rows = [make_row(pair_id, method, **({"mi": 1.0} if pair_id in pairs else {})) for method, pairs in scored.items() for pair_id in "123"]
+    assert describe_pairs(rows, rows) == (
+        "y has scores on 2, z on 2 of 3 pairs: means and ranks compare different pairs; "
+        "--common compares all methods on the pairs that all have"
+    )
+    common = keep_common(rows)
+    assert {row.pair_id for row in common} == {"2"} and len(common) == 4
+    assert describe_pairs(rows, common) == "means and ranks are over the 1 pair, of 3, on which every method has a score"
+    assert describe_pairs(common, common) == "" and keep_common([]) == () and describe_pairs([], []) == ""

@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -31,6 +31,7 @@ Textbook = Callable[[Grey, Grey, Grey], float]
 NAMES = tuple(metrics())
 WHOLES = tuple(name for name, one in metrics().items() if not one.term_of)
 ALL_CASES = 15
+FEW = 24  # px: in less even a picture that is not flat may have nothing to go by, such as an edge
 SCENES = ("scene_01", "scene_04", "head_01", "head_07", "focus_01", "focus_03", "exposure_01", "exposure_03")
 
 
@@ -93,10 +94,10 @@ def compare(name: str, case: str, score: float, expected: float, tolerance: floa
     """What is wrong with a score beside its golden value; empty where nothing is."""
     if (name, case) in golden.EXCLUDED:
         return ""
-    if math.isnan(expected):
+    if math.isnan(expected) or expected == -math.inf:  # the reference's minus infinity is a picture too small
         return "" if math.isnan(score) else f"{name} on {case}: {score} where the reference is undefined"
-    if math.isinf(expected):
-        return "" if score == expected or math.isnan(score) else f"{name} on {case}: {score}, golden {expected}"
+    if score == expected:
+        return ""
     error = abs(score - expected) / max(1.0, abs(expected))
     return "" if error <= tolerance else f"{name} on {case}: {score}, golden {expected}, error {error:.1e}"
 
@@ -111,7 +112,8 @@ def test_golden_values_of_the_synthetic_cases(case: str) -> None:
         if passport.golden:
             values = golden.list_values(passport.golden, passport.golden_by)
             assert values, f"{name}: no golden row {passport.golden!r}"
-            wrong.append(compare(name, case, score, values.get(case, score), passport.tolerance))
+            if case in values:  # public code that failed on a case has no row for it
+                wrong.append(compare(name, case, score, values[case], passport.tolerance))
     assert not list(filter(None, wrong))
 
 
@@ -134,7 +136,7 @@ def test_golden_values_of_all_cases(shared: Path) -> None:
 def test_every_main_metric_is_equal_to_its_textbook_version(textbook: Mapping[str, Textbook]) -> None:
     mains = {name for name in WHOLES if not metrics()[name].variant_of}
     assert mains <= set(textbook)
-    for scene in SCENES:
+    for scene in SCENES[::3]:
         a, b, f = (image[:96, :112] for image in load_scene(scene))
         scores = judge(a, b, f, tuple(name for name in WHOLES if name in textbook))
         wrong = [compare(name, scene, score, textbook[name](a, b, f), passport_of(name).tolerance) for name, score in scores.items()]
@@ -144,11 +146,54 @@ def test_every_main_metric_is_equal_to_its_textbook_version(textbook: Mapping[st
 # --- how they move ----------------------------------------------------------------------------------------------------------------------
 
 
+SETS = {"tno": ("ir", "vis"), "roadscene": ("ir", "vis"), "vifb": ("ir", "vis"), "harvard_mri_ct": ("mri", "ct"), "lytro": ("a", "b")}
+
+
+def test_metrics_move_as_their_passports_say_on_real_pairs_too(shared: Path) -> None:
+    wrong = []
+    scenes = [scene for name, sides in SETS.items() for scene in load_real(shared / "data" / name, sides)]
+    for spoil in (add_noise, blur):
+        moves = {name: list(drawn) for name, drawn in list_moves(spoil).items()}
+        for a, b, f in scenes:
+            good, bad = judge(a, b, f, WHOLES), judge(a, b, spoil(f), WHOLES)
+            for name in WHOLES:
+                moves[name].append(bad[name] - good[name])
+        for name in WHOLES:
+            said = passport_of(name).noise if spoil is add_noise else passport_of(name).blur
+            found = name_trend(moves[name])
+            if found != said:
+                wrong.append(f"{name} {found} under {spoil.__name__}, its passport says {said}: {moves[name]}")
+    assert not wrong
+
+
+def load_real(folder: Path, sides: tuple[str, str]) -> Iterator[tuple[Grey, Grey, Grey]]:
+    """Three scenes of a set: the upper left corner of its third pair and of its eleventh, and the middle of the third."""
+    first, second = (folder / side for side in sides)
+    paths = sorted(first.iterdir())
+    for path in (paths[2], paths[10]):
+        other = next(one for one in second.iterdir() if one.stem == path.stem)
+        a, b = (luma(read_picture(one).pixels) for one in (path, other))
+        yield make_scene(a, b)
+        if path == paths[2]:
+            top, left = (a.shape[0] - 176) // 2, (a.shape[1] - 208) // 2
+            yield make_scene(a[top:, left:], b[top:, left:])
+
+
+def name_trend(moves: list[float]) -> str:
+    defined = [move for move in moves if math.isfinite(move)]
+    return "unstated" if not defined else "rises" if min(defined) > 0 else "falls" if max(defined) < 0 else "varies"
+
+
 @functools.cache
 def load_scene(pair_id: str) -> tuple[Grey, Grey, Grey]:
-    """One embedded example pair, at most 176 x 208 px, its levels moved to 40..215 so that noise is not clipped, with a good candidate."""
+    """One embedded example pair with a good candidate."""
     example = next(one for one in make_examples() if one.pair_id == pair_id)
-    a, b = (to_levels(40 + luma(picture)[:176, :208] * (175 / 255)) for picture in (example.a, example.b))
+    return make_scene(luma(example.a), luma(example.b))
+
+
+def make_scene(a: Grey, b: Grey) -> tuple[Grey, Grey, Grey]:
+    """At most 176 x 208 px of a pair, its levels moved to 40..215 so that noise is not clipped, with a good candidate."""
+    a, b = (to_levels(40 + source[:176, :208] * (175 / 255)) for source in (a, b))
     fused = find_method("laplacian_pyramid").fuse(a.astype(np.float32) / 255, b.astype(np.float32) / 255)
     return a, b, to_levels(255 * fused)
 
@@ -184,8 +229,8 @@ def test_metrics_move_as_their_passports_say(name: str, spoil: Callable[[Grey], 
     passport = passport_of(name)
     said = passport.noise if spoil is add_noise else passport.blur
     moves = list_moves(spoil)[name]
-    found = "unstated" if not moves else "rises" if min(moves) > 0 else "falls" if max(moves) < 0 else "varies"
-    assert found == said, f"{name}: {moves}"
+    # what varies may do so only on real pairs
+    assert said in (name_trend(moves), "varies"), f"{name}: {moves}"
 
 
 # --- on whom a score depends ------------------------------------------------------------------------------------------------------------
@@ -273,7 +318,7 @@ def test_scores_are_inside_their_bounds_or_undefined(triple: tuple[Grey, Grey, G
         low, high = metrics()[name].bounds
         slack = 1e-9 * max(1.0, *(abs(bound) for bound in (low, high) if math.isfinite(bound)), 0)
         assert math.isnan(score) or low - slack <= score <= high + slack, (name, score)
-        assert not math.isnan(score) or min(triple[0].shape) < passport_of(name).smallest or may_be_undefined(*triple), name
+        assert not math.isnan(score) or min(triple[0].shape) < max(passport_of(name).smallest, FEW) or may_be_undefined(*triple), name
 
 
 def may_be_undefined(a: Grey, b: Grey, f: Grey) -> bool:

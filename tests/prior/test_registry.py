@@ -74,7 +74,7 @@ def test_an_unknown_name_lists_the_nearest() -> None:
         find_method("laplacian")
     with pytest.raises(UnknownName, match=r"unknown metric 'vif_c'; did you mean .*vif_a"):
         find_metric("vif_c")
-    with pytest.raises(UnknownName, match=f"unknown method 'qqqq'; known: {', '.join(methods())}"):
+    with pytest.raises(UnknownName, match=f"unknown method 'qqqq'; known: {', '.join(list(methods())[:3])}"):
         find_method("qqqq")
     with pytest.raises(KeyError):
         find_metric("SSIM")

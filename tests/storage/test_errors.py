@@ -46,5 +46,15 @@ def test_an_unknown_name_is_told_the_nearest_ones() -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
+def test_the_nearest_name_is_found_whatever_its_case() -> None:
+    assert str(unknown_name("metric", "SSIM", ["vif", "ssim"])) == "unknown metric 'SSIM'; did you mean ssim?"
+    assert str(unknown_name("metric", "mi", ["MI", "vif"])) == "unknown metric 'mi'; did you mean MI?"
+
+
+def test_an_unknown_name_that_is_near_to_none_of_many_is_told_a_few() -> None:
+    known = [f"q{number:02d}" for number in range(30)]
+    assert str(unknown_name("metric", "zzz", known)) == f"unknown metric 'zzz'; known: {', '.join(known[:10])}, … and 20 more"
+
+
 def test_an_unknown_name_that_is_near_to_none_is_told_all() -> None:
     assert str(unknown_name("metric", "zzz", ["vif", "ssim"])) == "unknown metric 'zzz'; known: ssim, vif"

@@ -29,8 +29,9 @@ def take_gradient(x: Grey) -> Field:
 
 
 def take_transform(x: Grey) -> Field:
-    """By the same routine as in the package: what it leaves of coefficients that are 0 counts."""
+    """What rounding leaves of coefficients that are 0 is 0."""
     transform: Field = fft.dctn(x.astype(np.float64), norm="ortho")
+    transform[np.abs(transform) < 1e-12 * np.abs(transform).max()] = 0
     return transform
 
 

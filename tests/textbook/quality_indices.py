@@ -68,19 +68,9 @@ def q_y(a: Grey, b: Grey, f: Grey) -> float:
     return _average_defined(_map_yang(a, b, f))
 
 
-def q_y_strict(a: Grey, b: Grey, f: Grey) -> float:
-    """The same, nan where one window is undefined."""
-    return float(_map_yang(a, b, f).mean())
-
-
 def q_c(a: Grey, b: Grey, f: Grey) -> float:
     """Cvejic 2005, the mean over the windows where it is defined."""
     return _average_defined(_map_cvejic(a, b, f))
-
-
-def q_c_strict(a: Grey, b: Grey, f: Grey) -> float:
-    """The same, nan where one window is undefined."""
-    return float(_map_cvejic(a, b, f).mean())
 
 
 METRICS: dict[str, Callable[[Grey, Grey, Grey], float]] = {
@@ -89,9 +79,7 @@ METRICS: dict[str, Callable[[Grey, Grey, Grey], float]] = {
     "q_w_edges": q_w_edges,
     "q_e": q_e,
     "q_y": q_y,
-    "q_y_strict": q_y_strict,
     "q_c": q_c,
-    "q_c_strict": q_c_strict,
 }
 
 

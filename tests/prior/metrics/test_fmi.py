@@ -118,12 +118,25 @@ def test_a_lone_bright_value_counts_for_b_only_where_a_has_it_too() -> None:
     assert judge("fmi_pixel", other, 2 * spot, spot) == (0, 0)
 
 
-@pytest.mark.parametrize("shape", [(15, 47), (16, 16), (41, 60)])
-@pytest.mark.parametrize("levels", [(7, 9, 9), (200, 100, 50), (255, 255, 255)])
-def test_rounding_of_coefficients_that_are_0_makes_no_score(shape: tuple[int, int], levels: tuple[int, int, int]) -> None:
-    """The one window with the mean of the picture holds one value alone, whatever a transform leaves of the others."""
-    of_a, of_b = judge("fmi_dct", *(np.full(shape, level, np.uint8) for level in levels))
-    assert 0 <= of_a <= 1 + 1e-12 and 0 <= of_b <= 1 + 1e-12
+@pytest.mark.parametrize("shape", [(3, 3), (3, 40), (15, 47), (16, 16), (37, 41), (60, 41), (93, 127)])
+@pytest.mark.parametrize(
+    ("levels", "missing"),
+    [
+        ((200, 100, 50), (1, 1)),
+        ((255, 255, 255), (0, 0)),
+        ((9, 7, 9), (0, 1)),
+        ((7, 9, 9), (1, 1)),  # the order of the comparisons: F is moved to 0..1 before B is compared with it
+        ((7, 0, 0), (1, 0)),  # black has no coefficient to move
+        ((0, 0, 0), (0, 0)),
+    ],
+)
+def test_the_transforms_of_constants_differ_in_one_window(
+    shape: tuple[int, int], levels: tuple[int, int, int], missing: tuple[int, int]
+) -> None:
+    """The one window with the mean of the picture holds one value alone, whatever rounding leaves of the others."""
+    windows = (shape[0] - 2) * (shape[1] - 2)
+    scores = judge("fmi_dct", *(np.full(shape, level, np.uint8) for level in levels))
+    assert scores == pytest.approx(tuple(1 - lacking / windows for lacking in missing), abs=1e-14)
 
 
 @pytest.mark.parametrize("name", COMPARE)
@@ -157,10 +170,3 @@ def test_the_gradient_is_that_along_the_rows_alone() -> None:
     assert judge("fmi_gradient", a, a, f) == (1, 1)  # every row is constant: all windows are flat
     assert judge("fmi_gradient", a.T, a.T, f.T)[0] < 0.9
     assert judge("fmi_pixel", a, a, f)[0] < 0.9
-
-
-def test_both_transforms_of_the_sources_are_made_once(scene: tuple[Grey, Grey, Grey]) -> None:
-    sources = Sources(*scene[:2])
-    first = sources.once(fmi._transform_sources)
-    fmi.compare_transforms(Fused(scene[2], sources))
-    assert sources.once(fmi._transform_sources) is first

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from prior import golden
 from prior.metrics.q_p import judge_phase
 from prior.statistics import Fused, Sources
-from prior.statistics.phase import measure_phase, measure_phase_fast
+from prior.statistics.phase import measure_phase
 
 Grey = NDArray[np.uint8]
 Textbook = Mapping[str, Callable[[Grey, Grey, Grey], float]]
 
-# Single precision in the candidate's responses; where it is all but flat, beside a lone spot, its moments there are little but rounding.
+# Single precision in the responses; where a picture is all but flat, beside a lone spot, its moments there are little but rounding.
 CLOSE, CLOSE_BESIDE_SPOTS = 1e-6, 2e-5
+THRESHOLD, UNSURE = 0.1, 1e-6  # of structure, and how near to it single precision may not tell
 
 
 def judge(a: Grey, b: Grey, f: Grey) -> float:
@@ -70,15 +71,23 @@ def scenes(draw: st.DrawFn, kinds: list[str]) -> list[Grey]:
 # --- definitions; the golden numbers of this metric stand in test_passports.py ----------------------------------------------------------
 
 
+def is_sure(*sources: Grey) -> bool:
+    """Whether no pixel of a source is so near the threshold that single precision may count it otherwise."""
+    phases = [phase for source in sources if (phase := measure_phase(source)) is not None]
+    return all(np.abs(phase.congruency - THRESHOLD).min() > UNSURE for phase in phases)
+
+
 @given(scenes(PLAIN))
 @settings(max_examples=40, deadline=None)
 def test_the_number_is_that_of_the_definition(textbook: Textbook, scene: list[Grey]) -> None:
+    assume(is_sure(*scene[:2]))
     assert judge(*scene) == pytest.approx(textbook["q_p"](*scene), abs=CLOSE, nan_ok=True)
 
 
 @given(scenes([*PLAIN, "spot"]))
 @settings(max_examples=20, deadline=None)
 def test_the_number_is_that_of_the_definition_beside_lone_spots(textbook: Textbook, scene: list[Grey]) -> None:
+    assume(is_sure(*scene[:2]))
     assert judge(*scene) == pytest.approx(textbook["q_p"](*scene), abs=CLOSE_BESIDE_SPOTS, nan_ok=True)
 
 
@@ -97,12 +106,12 @@ def test_public_code_prints_the_same(case: str, code: str) -> None:
     assert judge(one.a, one.b, one.f) == pytest.approx(golden.list_values("Q_P", code)[case], abs=CLOSE, nan_ok=True)
 
 
-def test_the_fast_maps_are_the_exact_ones_up_to_single_precision() -> None:
-    image = smooth(3, 120, 160)
-    exact, fast = measure_phase(image), measure_phase_fast(image)
-    assert exact is not None and fast is not None
-    for one, other in ((exact.congruency, fast.congruency), (exact.largest, fast.largest), (exact.smallest, fast.smallest)):
-        assert np.abs(one - other).max() < 2e-5 and np.median(np.abs(one - other)) < 2e-7
+@pytest.mark.parametrize("shape", [(48, 60), (49, 61)])
+def test_the_maps_hold_no_more_than_themselves(shape: tuple[int, int]) -> None:
+    phase = measure_phase(smooth(3, *shape))
+    assert phase is not None
+    for one in (phase.congruency, phase.largest, phase.smallest):
+        assert one.dtype == np.float32 and one.shape == shape and one.base is None
 
 
 # --- what phase congruency is -----------------------------------------------------------------------------------------------------------

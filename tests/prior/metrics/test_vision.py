@@ -256,5 +256,17 @@ def test_scales_are_made_once_for_all_that_use_them(scene: list[Grey]) -> None:
     assert sources.once(scales.scale_sources) is sources.once(scales.scale_sources)
     of_f = fused.once(scales.scale_candidate)
     assert of_f is fused.once(scales.scale_candidate)
-    assert [scale.means.shape for scale in of_f] == [(45, 67), (19, 30), (8, 13), (3, 6)]
-    assert of_f[0].image.dtype == np.int16  # a quarter of the memory: the largest of all that is kept
+    assert [scale.image.shape for scale in of_f] == [(61, 83), (27, 38), (12, 17), (5, 8)]
+    assert of_f[0].image is fused.image  # only what is smaller takes memory of its own
+    shapes = [variances.shape for variances in sources.once(scales.vary_sources)[0]]
+    assert shapes == [(45, 67), (19, 30), (8, 13), (3, 6)]
+
+
+@pytest.mark.parametrize("name", [*VERSIONS, "viff"])
+@pytest.mark.parametrize("height", [41, 47, 48, 49, 50, 51, 80, 81, 113])
+def test_every_row_of_windows_lies_in_one_band(name: str, height: int) -> None:
+    """Bands of 32 rows of windows, filtered four at a time, and what is left of them at the end."""
+    rng = np.random.default_rng(height)
+    a, b = draw_smooth(rng, height, 44), draw_noise(rng, height, 44)
+    triple = a, b, np.maximum(a, b)
+    assert judge(name, *triple) == pytest.approx(textbook.METRICS[name](*triple), rel=1e-9)
