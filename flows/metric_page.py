@@ -22,8 +22,9 @@ number moves when a good candidate (`laplacian_pyramid` on eight of the example 
 noise does not clip) gets noise of σ = 10 levels, or is blurred with σ = 2 px: a metric that rises with noise takes it for detail. The
 tests look at real pairs, too, where they are at hand.
 
-`c01` to `c15` are golden cases, two sources and a candidate each; those of them that are drawn travel with the package in `prior/golden`. `refimpl(py)`
-is a float64 implementation of the definitions, written independently of this one; other names are of public code that was run on the cases.
+`c01` to `c15` are golden cases, two sources and a candidate each; those of them that are drawn travel with the package in `prior/golden`.
+`refimpl(py)` is a float64 implementation of the definitions, written independently of this one; other names are of public code that was run
+on the cases.
 """
 
 VARIANTS_INTRODUCTION = """## Variants: the numbers that public code prints
