@@ -29,7 +29,7 @@ test: .venv/installed-dev ## Lint, check types, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-survival: .venv/installed-dev ## Kill builds, fill disks, race commits: every round, 5 to 10 minutes
 	$(BIN)/pytest tests/survival --kills 30 --commit-rounds 100

@@ -24,6 +24,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--moments", type=int, default=None, help="Seed of the moments, as a failed test has told it.")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what waits longest, then what compiles the kernels that all others find ready."""
+    first = ("tests/flows/test_operations.py", "tests/prior/", "")
+    items.sort(key=lambda item: next(rank for rank, start in enumerate(first) if item.nodeid.startswith(start)))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real pairs and golden values beside the checkout; tests that need it skip where it is absent."""

@@ -146,7 +146,7 @@ def test_every_main_metric_is_equal_to_its_textbook_version(textbook: Mapping[st
 # --- how they move ----------------------------------------------------------------------------------------------------------------------
 
 
-SETS = {"tno": ("ir", "vis"), "roadscene": ("ir", "vis"), "vifb": ("ir", "vis"), "harvard_mri_ct": ("mri", "ct"), "lytro": ("a", "b")}
+SETS = {"tno": ("ir", "vis"), "harvard_mri_ct": ("mri", "ct"), "lytro": ("a", "b")}
 
 
 def test_metrics_move_as_their_passports_say_on_real_pairs_too(shared: Path) -> None:
