@@ -28,7 +28,8 @@ worker: .venv/installed ## Start a worker that runs what is asked for and schedu
 test: .venv/installed-dev ## Lint, check types, run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	@# one core checks types, the other compiles the kernels that all tests find ready
+	$(BIN)/python -m prior.warm_up & $(BIN)/mypy; status=$$?; wait; exit $$status
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-survival: .venv/installed-dev ## Kill builds, fill disks, race commits: every round, 5 to 10 minutes
