@@ -196,14 +196,15 @@ def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *sha
     while running:
         for future in _wait_for_any(client, list(running)):
             task, rescues = running.pop(future)
-            error = future.exception() if future.status == "error" else None
-            if error is None:
-                yield future.result()
-                follow = [(task, 0) for task in islice(waiting, 1)]
-            elif isinstance(error, KilledWorker) and rescues < RESCUES:
+            try:
+                answer = future.result()
+            except KilledWorker:  # also where it was done: a result dies with its worker, and is then made again
+                if rescues >= RESCUES:
+                    raise
                 follow = [(task, rescues + 1)]
             else:
-                raise error
+                yield answer
+                follow = [(task, 0) for task in islice(waiting, 1)]
             running |= {submit(task): (task, rescues) for task, rescues in follow}
 
 

@@ -11,11 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+import dask
 import psutil
 import pytest
-from distributed import Client, Security
+from distributed import Client, Future, Security
 
+from flows import cluster
 from flows.build import build
 from flows.cluster import Tls, make_tls, open_client
 from flows.recipe import Recipe, make_recipe
@@ -177,6 +180,31 @@ def test_a_machine_that_is_lost_costs_its_last_pair_alone(
     assert snapshot.table("selections").num_rows == 6 and all(row.status == "ok" for row in to_score_rows(snapshot.table("scores")))
     calls = [line in map(str, ended) for line in read_lines(log)]
     assert (calls.count(True), calls.count(False)) == (1, 6), "its one call was lost; the other machine did all pairs"
+
+
+def test_an_answer_that_dies_with_its_worker_is_made_again_however_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log, killed = tmp_path / "log", []
+    wait_for_any = cluster._wait_for_any
+
+    def kill_who_answered(client: Client, futures: "list[Future[Any]]") -> "set[Future[Any]]":
+        done = wait_for_any(client, futures)
+        if done and not killed:
+            killed.append(int(read_lines(log)[0]))
+            os.kill(killed[0], signal.SIGKILL)
+        return done
+
+    def answer(path: str) -> int:  # kept, lost, and lost again before it is kept
+        with open(path, "a") as file:
+            print(os.getpid(), file=file)
+        calls = len(Path(path).read_text().splitlines())
+        if calls == 2:
+            os._exit(1)
+        return calls
+
+    monkeypatch.setattr(cluster, "_wait_for_any", kill_who_answered)
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), open_client(workers=1) as opened:
+        assert list(cluster.run_all(opened, answer, [str(log)])) == [3]
+    assert len(set(read_lines(log))) == 3 and len(killed) == 1
 
 
 def test_a_method_that_hangs_elsewhere_times_out_and_its_worker_comes_back(
