@@ -194,7 +194,7 @@ def test_an_answer_that_dies_with_its_worker_is_made_again_however_often(tmp_pat
         return done
 
     def answer(path: str) -> int:  # kept, lost, and lost again before it is kept
-        with open(path, "a") as file:
+        with Path(path).open("a") as file:
             print(os.getpid(), file=file)
         calls = len(Path(path).read_text().splitlines())
         if calls == 2:
