@@ -1,7 +1,7 @@
 """The build: survey, plan, evaluate, publish, as plain functions; Prefect and the command line are two ways to call them."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from flows.progress import Report, stay_silent
 from flows.publish import publish
 from flows.recipe import Recipe, SourceBlock
 from flows.survey import quarantine, take_survey
+from flows.words import describe_death
 from flows.work import PairDone, PairTask, run_pair
 from flows.workers import check_workers
 from prior.examples import write_examples
@@ -28,6 +29,9 @@ BATCHES = 20
 """A long build is cut into about this many batches: each is retried alone and reports its end."""
 
 SMALLEST_BATCH = 32
+
+RESCUES = 12
+"""How often a pair that Dask has given up, after four deaths, is handed out again: each death but the first leaves one method out."""
 
 ROUNDS = 3
 """How often what is left is tried, when pairs vanish under the build's feet."""
@@ -171,7 +175,16 @@ def run_in_turn(client: Client, cut: Sequence[Batch], report: Report) -> list[Pa
     """Run every batch on the cluster as one."""
     tasks = [task for batch in cut for task in batch]
     done: list[PairDone] = []
-    for one in run_all(client, run_pair, tasks):
+    for one in run_pairs(client, tasks):
         done.append(one)
         report("evaluating pairs", len(done), len(tasks))
     return done
+
+
+def run_pairs(client: Client, tasks: Iterable[PairTask]) -> Iterator[PairDone]:
+    """Evaluate pairs on the cluster, in the order in which they end; a pair that no process survives is set aside."""
+    return run_all(client, run_pair, tasks, give_up=_give_up, rescues=RESCUES)
+
+
+def _give_up(task: PairTask) -> PairDone:
+    return PairDone(task.ref.pair_id, problem=("killed", describe_death("evaluating it")))

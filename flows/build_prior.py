@@ -16,15 +16,15 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.utilities.annotations import quote
 
 from flows.artifacts import Progress, leave_build, leave_failures
-from flows.build import Batch, RunBatches, build
-from flows.cluster import make_tls, open_client, run_all
+from flows.build import Batch, RunBatches, build, run_pairs
+from flows.cluster import make_tls, open_client
 from flows.events import announce_snapshot
 from flows.logs import open_logs
 from flows.notices import name_run, tell_failure
 from flows.progress import Report, show_progress
 from flows.recipe import Keep, Task, collect_recipe
 from flows.summary import summarise
-from flows.work import PairDone, run_pair
+from flows.work import PairDone
 from storage.errors import BuildFailed
 from storage.locks import IfHeld
 
@@ -52,7 +52,7 @@ class Counter:
 def evaluate_batch(client: Client, batch: Batch, counter: Counter) -> list[PairDone]:
     """Evaluate one batch of pairs on the Dask cluster; pairs that an earlier try finished are not evaluated again."""
     began, done = time.perf_counter(), []
-    for one in run_all(client, run_pair, batch):
+    for one in run_pairs(client, batch):
         done.append(one)
         counter.step()
     seconds = time.perf_counter() - began

@@ -24,9 +24,6 @@ R = TypeVar("R")
 QUEUED_PER_WORKER = 3
 """Tasks handed out for each worker: enough to keep it busy, few enough that memory does not grow with the build."""
 
-RESCUES = 50
-"""How often one task is handed out again after Dask has given it up: the next process leaves out what ended the last ones."""
-
 _SETTINGS = {
     # Memory that is given back to the system after every array must be fetched again for the next: with Dask's own setting half of a
     # worker's time goes there. One arena and a high threshold keep what a worker has; it is bounded by its largest pair.
@@ -35,6 +32,8 @@ _SETTINGS = {
     "distributed.nanny.pre-spawn-environ.MALLOC_ARENA_MAX": 1,
     # Some seconds after a worker died, a local cluster closes its nanny for good if the next process is not up at that very moment.
     "distributed.deploy.lost-worker-timeout": "30 days",
+    # The signatures of 10,000 pairs are 160 MB, sent once.
+    "distributed.admin.large-graph-warning-threshold": "1 TiB",
 }
 
 PATIENCE, PATIENCE_STEP = 6, 10.0
@@ -108,7 +107,7 @@ def open_client(workers: int = 0, scheduler: str = "", tls: Tls | None = None) -
     """
     _check_address(scheduler, tls)
     if scheduler:
-        with _connect(scheduler, tls) as client:
+        with dask.config.set(_SETTINGS), _connect(scheduler, tls) as client:
             yield client
         return
     with (
@@ -180,32 +179,59 @@ def _explain(scheduler: str, tls: Tls | None, error: Exception) -> str:
     return f"the Dask scheduler at {scheduler} broke off ({reason}); if it speaks TLS, write tls:// and give the three TLS files"
 
 
-def run_all(client: Client, function: Callable[..., R], tasks: Iterable[T], *shared: "Future[Any]") -> Iterator[R]:
-    """`function(task, *shared)` for every task, on the cluster, in the order in which they end.
+def run_all(
+    client: Client,
+    function: Callable[..., R],
+    tasks: Iterable[T],
+    *shared: "Future[Any]",
+    give_up: Callable[[T], R],
+    rescues: int = 0,
+) -> Iterator[R]:
+    """`function(task, *shared)` for every task, on the cluster, in the order in which they end; what it raises is raised here.
 
-    A task whose worker was killed is handed out again; any other error is raised here.
+    Dask gives up a task after several workers died that had it, though they may have died of another one. Such a task is handed out again
+    at the end, alone.
+
+    Args:
+        client: of the cluster.
+        function: runs in a worker.
+        tasks: each small.
+        shared: the same for all, on the cluster already.
+        give_up: what to answer for a task that is deadly even then.
+        rescues: how often a task that Dask has given up is handed out again at once.
     """
 
     def submit(task: T) -> "Future[Any]":
         # pure=False: every hand-out has a key of its own, so that a task given up is really run again
         return client.submit(function, task, *shared, pure=False)
 
+    suspects: list[T] = []
+    for task, answers in _run(client, submit, tasks, QUEUED_PER_WORKER * count_workers(client), rescues):
+        yield from answers
+        if not answers:
+            suspects.append(task)
+    for task, answers in _run(client, submit, suspects, 1, rescues):
+        yield from answers or (give_up(task),)
+
+
+def _run(
+    client: Client, submit: "Callable[[T], Future[Any]]", tasks: Iterable[T], room: int, rescues: int
+) -> Iterator[tuple[T, tuple[Any, ...]]]:
+    """Each task with its one answer, or with none where Dask has given it up once more than there are rescues."""
     waiting = iter(tasks)
-    room = QUEUED_PER_WORKER * count_workers(client)
     running: dict[Future[Any], tuple[T, int]] = {submit(task): (task, 0) for task in islice(waiting, room)}
     while running:
         for future in _wait_for_any(client, list(running)):
-            task, rescues = running.pop(future)
+            task, given_up = running.pop(future)
             try:
-                answer = future.result()
-            except KilledWorker:  # also where it was done: a result dies with its worker, and is then made again
-                if rescues >= RESCUES:
-                    raise
-                follow = [(task, rescues + 1)]
-            else:
-                yield answer
-                follow = [(task, 0) for task in islice(waiting, 1)]
-            running |= {submit(task): (task, rescues) for task, rescues in follow}
+                answers: tuple[Any, ...] = (future.result(),)
+            except KilledWorker:  # also where it was done: an answer dies with its worker, and is then made again
+                if given_up < rescues:
+                    running[submit(task)] = (task, given_up + 1)
+                    continue
+                answers = ()
+            yield task, answers
+            running |= {submit(task): (task, 0) for task in islice(waiting, 1)}
 
 
 def _wait_for_any(client: Client, futures: "list[Future[Any]]") -> "set[Future[Any]]":

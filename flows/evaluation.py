@@ -14,11 +14,11 @@ from dask.system import CPU_COUNT
 from flows.columns import Column
 from flows.processes import Crew, open_crew
 from flows.progress import Report, stay_silent
-from flows.words import count, name_first
+from flows.words import count, describe_death, name_first
 from prior import evaluate, registry
 from prior.evaluate import Candidate, Scene
 from prior.folders import list_folder, normalise_stem
-from prior.pairs import PairRef, Scan, Source, inspect, load, scan
+from prior.pairs import PairRef, Scan, Source, inspect, load, scan, set_aside
 from prior.pictures import show_path
 from prior.published import (
     PREFIX,
@@ -151,8 +151,7 @@ def _inspect_all(crew: Crew, refs: Sequence[PairRef], report: Report) -> tuple[l
     warnings: list[str] = []
     for done, (ref, inspection) in enumerate(crew.run(inspect, refs), 1):
         if inspection is None:
-            message = f"pair {ref.pair_id}: {_describe_death('reading it')}"
-            row = PairRow(pair_id=ref.pair_id, source="", task="", status=FAILED, reason="killed", message=message)
+            row = set_aside(ref, "killed", describe_death("inspecting it"))
         else:
             row = inspection.row
             warnings += inspection.warnings
@@ -180,7 +179,7 @@ def _score_all(
     for done, (task, scored) in enumerate(crew.run(score_pair, tasks, metrics, group_signatures(signed.values())), 1):
         if scored is None:
             pair_id = task.ref.pair_id
-            scored = tuple(_fail(pair_id, method, "killed", f"pair {pair_id}: {_describe_death('scoring it')}") for method in task.files)
+            scored = tuple(_fail(pair_id, method, "killed", f"pair {pair_id}: {describe_death('scoring it')}") for method in task.files)
         rows += scored
         report("scoring pairs", done, len(tasks))
     return rows
@@ -234,10 +233,6 @@ def _fail(pair_id: str, method: str, reason: str, message: str) -> ScoreRow:
 def _shorten(method: str) -> str:
     """A method's name as its authors know it."""
     return method.removeprefix(PREFIX)
-
-
-def _describe_death(work: str) -> str:
-    return f"{work} ended two processes (a crash, or too little memory); take the pair out, or use fewer workers"
 
 
 def _note_files(found: Scan, fused: Path) -> Iterator[str]:

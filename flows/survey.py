@@ -11,9 +11,10 @@ from distributed import Client
 from flows.cluster import run_all
 from flows.progress import Report
 from flows.recipe import Recipe, SourceBlock
+from flows.words import describe_death, name_first
 from prior.groups import Scene, assign_splits
-from prior.pairs import Inspection, PairRef, flag_duplicates, inspect, scan
-from prior.published import PublishedFile, find_files, index_published, inspect_published
+from prior.pairs import Inspection, PairRef, flag_duplicates, inspect, scan, set_aside
+from prior.published import PublishedFile, fail_all, find_files, index_published, inspect_published
 from prior.signatures import PairSignature, SignatureGroup, group_signatures
 from storage.schema import EXCLUDED, OK, QUARANTINED, PairRow
 from storage.snapshot import Snapshot
@@ -102,10 +103,14 @@ def _exclude(ref: PairRef) -> PairRow:
 
 def _inspect_all(refs: Mapping[str, PairRef], max_shift: float | None, client: Client, report: Report) -> list[Inspection]:
     inspections: list[Inspection] = []
-    for one in run_all(client, functools.partial(inspect, max_shift=max_shift), refs.values()):
+    for one in run_all(client, functools.partial(inspect, max_shift=max_shift), refs.values(), give_up=_give_up_pair):
         inspections.append(one)
         report("inspecting pairs", len(inspections), len(refs))
     return sorted(inspections, key=lambda one: one.row.pair_id)
+
+
+def _give_up_pair(ref: PairRef) -> Inspection:
+    return Inspection(row=set_aside(ref, "killed", describe_death("inspecting it")))
 
 
 def _see(row: PairRow, signed: PairSignature, blocks: Mapping[str, SourceBlock], refs: Mapping[str, PairRef]) -> Scene:
@@ -131,14 +136,15 @@ def _inspect_published(
     if not indices:
         return {}, ()
     signed = [one.signature for one in inspections if one.signature]
-    groups = client.scatter(group_signatures(signed), broadcast=True)
+    # not scattered: what is scattered is lost for good when the workers that have it die, and what a task made is made again
+    groups = client.submit(group_signatures, signed, pure=False)
     searches = [
         _Search(one.pair_id, one.size, find_files(indices[refs[one.pair_id].source.name], refs[one.pair_id]))
         for one in signed
         if refs[one.pair_id].source.name in indices
     ]
     checked: dict[str, tuple[PublishedFile, ...]] = {}
-    for pair_id, files in run_all(client, _check_search, searches, groups):
+    for pair_id, files in run_all(client, _check_search, searches, groups, give_up=_give_up_search):
         checked[pair_id] = files
         report("checking published results", len(checked), len(searches))
     return checked, tuple(path for index in indices.values() for path in index.clutter)
@@ -146,6 +152,11 @@ def _inspect_published(
 
 def _check_search(search: _Search, groups: Mapping[tuple[int, int], SignatureGroup]) -> tuple[str, tuple[PublishedFile, ...]]:
     return search.pair_id, inspect_published(search.pair_id, search.size, search.files, groups[search.size])
+
+
+def _give_up_search(search: _Search) -> tuple[str, tuple[PublishedFile, ...]]:
+    message = describe_death("checking the published results of this pair")
+    return search.pair_id, fail_all(search.pair_id, search.files, "killed", message)
 
 
 def _warn_of_names(recipe: Recipe, rows: Sequence[PairRow]) -> Iterator[str]:
@@ -162,5 +173,5 @@ def _warn_of_subjects(blocks: Mapping[str, SourceBlock], scenes: Sequence[Scene]
     for block in blocks.values():
         nameless = [scene.row.pair_id for scene in scenes if scene.row.source == block.name and scene.subject is None]
         if block.subject and nameless:
-            named = ", ".join(nameless[:3]) + (" …" if len(nameless) > 3 else "")
+            named = name_first(nameless)
             yield f"subject = {block.subject!r} does not fit {len(nameless)} pairs ({named}); they are grouped by their looks alone"

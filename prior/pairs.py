@@ -177,6 +177,11 @@ def load(ref: PairRef) -> tuple[Picture, Picture]:
     return a, b
 
 
+def set_aside(ref: PairRef, reason: str, message: str) -> PairRow:
+    """The row of a pair whose files could not be inspected: its reason is one of `storage.schema.PAIR_REASONS`."""
+    return _quarantine(_name_row(ref), reason, message)
+
+
 def flag_duplicates(rows: Sequence[PairRow]) -> tuple[PairRow, ...]:
     """The rows, with a flag on each pair whose two files are byte for byte those of an earlier row; it is kept, and names that row."""
     first: dict[tuple[str, str], str] = {}
@@ -203,7 +208,7 @@ def _scan_source(source: Source, prefix: str) -> Scan:
         ref = PairRef(pair_id=prefix + show_path(key), source=source, key=key, a=a[0], b=b[0])
         reason = _refuse(a, b, outside)
         if reason:
-            refused.append(_quarantine(_name_row(ref), *reason))
+            refused.append(set_aside(ref, *reason))
         else:
             pairs.append(ref)
     if not paired:

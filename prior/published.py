@@ -112,6 +112,16 @@ def inspect_published(
     return tuple(_inspect_one(pair_id, size, method, paths, group) for method, paths in files.items())
 
 
+def fail_all(pair_id: str, files: Mapping[str, Sequence[Path]], reason: str, message: str) -> tuple[PublishedFile, ...]:
+    """The published results of one pair where none of them could be checked; a method without a file for it is still missing."""
+    return tuple(
+        PublishedFile(method, show_path(paths[0]), "", FAILED, reason, f"pair {pair_id}, {method}: {message}")
+        if paths
+        else _name_missing(pair_id, method)
+        for method, paths in files.items()
+    )
+
+
 def load_published(file: PublishedFile, size: tuple[int, int]) -> Picture:
     """The pixels of a published result, uint8, `(H, W)` or `(H, W, 3)` RGB.
 
@@ -127,7 +137,7 @@ def load_published(file: PublishedFile, size: tuple[int, int]) -> Picture:
 
 def _inspect_one(pair_id: str, size: tuple[int, int], method: str, paths: Sequence[Path], group: SignatureGroup) -> PublishedFile:
     if not paths:
-        return PublishedFile(method, "", "", MISSING, "missing", f"{method} has no file for pair {pair_id}")
+        return _name_missing(pair_id, method)
     path, file_hash = paths[0], ""
     try:
         _check_claim(paths)
@@ -137,6 +147,10 @@ def _inspect_one(pair_id: str, size: tuple[int, int], method: str, paths: Sequen
     except CandidateError as error:
         return PublishedFile(method, show_path(path), file_hash, FAILED, error.code, f"pair {pair_id}, {method}: {error}")
     return PublishedFile(method, show_path(path), decoded.file_hash, OK, remarks=describe_reading(path, decoded))
+
+
+def _name_missing(pair_id: str, method: str) -> PublishedFile:
+    return PublishedFile(method, "", "", MISSING, "missing", f"{method} has no file for pair {pair_id}")
 
 
 def describe_reading(path: Path, decoded: Decoded) -> tuple[str, ...]:

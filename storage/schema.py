@@ -64,6 +64,7 @@ PAIR_REASONS = MappingProxyType(
         "outside": "the path leads out of its folder",
         "ambiguous": "several files of one folder claim the same pair",
         "excluded": "named in the recipe's exclude list",
+        "killed": "every worker process that was at the pair itself died",
         "no_candidate": "no method gave a valid candidate",
     }
 )
@@ -74,7 +75,7 @@ CANDIDATE_REASONS = MappingProxyType(
         "missing": "there is no published file for this pair",
         "raised": "the method raised an error",
         "timeout": "the method ran longer than its time limit",
-        "killed": "the worker process died in this method, twice",
+        "killed": "the worker process died in this method, or at this file, more than once",
         "wrong_output": "the method returned another shape, another type, or numbers that are not finite",
         "wrong_size": "the published result has another size than its pair",
         "unreadable": "the published file cannot be decoded",

@@ -1,6 +1,7 @@
 """The build, end to end on small pairs: what it keeps, what it does again, and what not."""
 
 import math
+import shutil
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import dask
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -320,6 +322,34 @@ def test_a_method_that_kills_its_process_is_left_out_the_third_time(run: Run, as
 def test_a_killed_worker_costs_a_retry_and_nothing_else(run: Run, ask: Ask, tmp_path: Path) -> None:
     outcome = run(ask(methods=["average", "dies_once"], parameters={"dies_once": {"mark": str(tmp_path / "mark")}}))
     assert (tmp_path / "mark").exists() and {row.status for row in rows_of(outcome)} == {OK}
+
+
+def test_a_pair_that_no_process_survives_is_told_and_the_others_are_done(
+    client: Client, ask: Ask, make_pairs: Callable[..., dict[str, str]], store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from troublesome_methods import DeadlyPairs
+
+    make_pairs(1, first=3)
+    published = tmp_path / "published"
+    shutil.copytree(tmp_path / "vis", published / "Copy")
+    recipe = ask(methods=["average"])
+    recipe = recipe.model_copy(update={"source": (recipe.source[0].model_copy(update={"published": published}),)})
+    monkeypatch.setattr("flows.build.RESCUES", 1)
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}), open_client(workers=2) as opened:
+        opened.register_plugin(DeadlyPairs())
+        outcome = build(recipe, store, opened)
+    pairs = {row.pair_id: row for row in to_pair_rows(outcome.snapshot.table("pairs"))}
+    assert {name: (row.status, row.reason) for name, row in pairs.items()} == {
+        "p00": (QUARANTINED, "killed"),
+        "p01": (OK, ""),
+        "p02": (QUARANTINED, "killed"),
+        "p03": (OK, ""),
+    }
+    assert pairs["p00"].message.startswith("pair p00: inspecting it ended every process that tried")
+    assert pairs["p02"].message.startswith("pair p02: evaluating it ended every process that tried")
+    reasons = {(row.pair_id, row.method): row.reason for row in rows_of(outcome)}
+    copy = "published:Copy"
+    assert reasons == {("p01", copy): "killed", ("p01", "average"): "", ("p03", copy): "", ("p03", "average"): ""}
 
 
 def test_a_licence_that_is_stated_later_arrives(run: Run, ask: Ask) -> None:

@@ -13,13 +13,12 @@ from prefect.exceptions import ParameterTypeError
 from prefect.testing.utilities import prefect_test_harness
 
 from flows import build_prior as module
-from flows.build import build, cut_batches
+from flows.build import build, cut_batches, run_pairs
 from flows.build_prior import build_prior
-from flows.cluster import run_all
 from flows.logs import PACKAGES
 from flows.recipe import Recipe
 from flows.reselect_prior import reselect_prior
-from flows.work import PairTask
+from flows.work import PairDone, PairTask
 from storage.snapshot import Snapshot
 from storage.tables import to_selection_rows
 
@@ -116,14 +115,14 @@ def test_a_batch_that_fails_is_retried_alone(
     monkeypatch.setattr(module.evaluate_batch, "retry_delay_seconds", 0.1)
     handed_out: list[str] = []
 
-    def fail_first_time(opened: Client, function: Callable[..., object], tasks: Sequence[PairTask]) -> Iterator[object]:
+    def fail_first_time(opened: Client, tasks: Sequence[PairTask]) -> Iterator[PairDone]:
         names = [task.ref.pair_id for task in tasks]
         handed_out.extend(names)
         if names == ["p01"] and handed_out.count("p01") == 1:
             raise OSError("the network was gone for a moment")
-        return run_all(opened, function, tasks)
+        return run_pairs(opened, tasks)
 
-    monkeypatch.setattr(module, "run_all", fail_first_time)
+    monkeypatch.setattr(module, "run_pairs", fail_first_time)
     build_prior(**make_pairs(3), methods=["average"], store=str(tmp_path / "s"), scheduler=client.scheduler.address)
     assert sorted(handed_out) == ["p00", "p01", "p01", "p02"]
     assert Snapshot(str(tmp_path / "s")).table("selections").num_rows == 3

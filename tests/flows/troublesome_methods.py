@@ -4,11 +4,15 @@ import contextlib
 import ctypes
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from distributed import WorkerPlugin
+from distributed import Worker, WorkerPlugin
 
+from flows import survey, work
+from prior import pairs
 from prior.arrays import Image
 from prior.registry import method
 
@@ -17,6 +21,27 @@ class KnownToWorkers(WorkerPlugin):  # type: ignore[misc]
     """Imports this module in every worker process, also in those that take the place of a dead one."""
 
     name = "troublesome"
+
+
+class DeadlyPairs(WorkerPlugin):  # type: ignore[misc]
+    """Lets every worker process die at three pairs: p00 when it is inspected, p01 at its published results, p02 when it is evaluated."""
+
+    name = "deadly pairs"
+
+    def setup(self, worker: Worker) -> None:
+        """Put a step that dies in the place of each."""
+        pairs.inspect = _die_at("p00", pairs.inspect)
+        survey._check_search = _die_at("p01", survey._check_search)
+        work.load = _die_at("p02", work.load)
+
+
+def _die_at(pair_id: str, step: Callable[..., Any]) -> Callable[..., Any]:
+    def act(task: Any, *others: Any, **named: Any) -> Any:
+        if task.pair_id == pair_id:
+            os._exit(1)
+        return step(task, *others, **named)
+
+    return act
 
 
 ABOUT = {"family": "test", "reference": "nobody, 2026", "idempotent": False}
