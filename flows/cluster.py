@@ -15,6 +15,7 @@ from distributed import Client, Future, KilledWorker, LocalCluster, Security, wa
 from distributed.comm.addressing import get_address_host_port
 from distributed.comm.core import CommClosedError
 
+from flows.interrupts import hold_interrupts
 from storage.errors import BuildFailed, InputError
 from storage.repository import first_line
 
@@ -110,19 +111,20 @@ def open_client(workers: int = 0, scheduler: str = "", tls: Tls | None = None) -
         with dask.config.set(_SETTINGS), _connect(scheduler, tls) as client:
             yield client
         return
-    with (
-        dask.config.set(_SETTINGS),
-        LocalCluster(
-            n_workers=workers or CPU_COUNT,
+    with dask.config.set(_SETTINGS), _start_cluster(workers or CPU_COUNT) as cluster, Client(cluster) as client:
+        yield client
+
+
+def _start_cluster(workers: int) -> LocalCluster:
+    with hold_interrupts():
+        return LocalCluster(
+            n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",  # any free port: the default one warns when a second build runs
             silence_logs=CRITICAL,  # a worker that ends itself on purpose is no news
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        )
 
 
 def _check_address(scheduler: str, tls: Tls | None) -> None:

@@ -203,7 +203,7 @@ def pairs(store: Store = "store", snapshot: SnapshotName = "main", form: RowForm
 
     table = Snapshot(store, snapshot).table("pairs")
     brief = ("pair_id", "split", "status", "reason", "flags", "height", "width", "shift", "shift_confidence", "message")
-    print_rows(table.to_pylist(), brief if form is Format.table else table.column_names, form)
+    print_rows(table.to_pylist(), brief if form is Format.table else table.column_names, form, keep=("message",))
 
 
 @app.command()
@@ -219,7 +219,7 @@ def show(
     from prior.pictures import write_png
     from storage.snapshot import Snapshot
 
-    write_png(out, draw_sheet(Snapshot(store, snapshot), pair, best))
+    write_png(out, draw_sheet(Snapshot(store, snapshot), pair, best, snapshot))
     print(out)
 
 
@@ -313,15 +313,29 @@ def main() -> None:
         logging.getLogger(package).addHandler(handler)
         logging.getLogger(package).setLevel(logging.INFO)
         logging.getLogger(package).propagate = False  # Prefect would say it a second time
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # a path is printed as the bytes that it is
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except FusionPriorError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(REFUSED)
     except BrokenPipeError:
         # whoever read our answer has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _close_stdout()
         sys.exit(1)
+    except OSError as error:
+        what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        print(f"error: {what}; make room for it, or allow it, and run the same command again", file=sys.stderr)
+        _close_stdout()
+        sys.exit(REFUSED)
+
+
+def _close_stdout() -> None:
+    """What could not be written is not tried again when Python ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _build_with_prefect(asked: dict[str, Any], how: dict[str, Any]) -> str:
@@ -330,10 +344,15 @@ def _build_with_prefect(asked: dict[str, Any], how: dict[str, Any]) -> str:
     collect_recipe(**asked)  # a wrong request is refused before a server is started
     for name, value in PREFECT_SETTINGS.items():
         os.environ.setdefault(name, value)
+    from prefect.client.orchestration import get_client
+
     from flows.build_prior import build_prior
+    from flows.interrupts import hold_interrupts
     from flows.prepare_server import check_server
 
     check_server()
+    with hold_interrupts(), get_client(sync_client=True):
+        pass  # where no server is named, the first client starts one, which must outlive an interrupt to be told of it
     return str(build_prior(**asked, **how))
 
 
@@ -352,6 +371,8 @@ def _build_plainly(asked: dict[str, Any], how: dict[str, Any]) -> str:
 
 
 def _estimate(asked: dict[str, Any], store: str, workers: int) -> None:
+    from dask.system import CPU_COUNT
+
     from flows.cluster import open_client
     from flows.estimate import estimate
     from flows.output import print_estimate
@@ -359,12 +380,13 @@ def _estimate(asked: dict[str, Any], store: str, workers: int) -> None:
     from flows.recipe import collect_recipe
 
     recipe = collect_recipe(**asked)
-    with open_client(workers) as client, show_progress() as report:
+    # workers beyond the cores make no pair faster, neither here nor in the build whose time is told
+    with open_client(min(workers or CPU_COUNT, CPU_COUNT)) as client, show_progress() as report:
         print_estimate(estimate(recipe, store, client, report))
 
 
 def _split(names: str | None) -> list[str] | None:
-    return split_names(names) if names else None
+    return None if names is None else split_names(names)
 
 
 def _brief(columns: Sequence[str]) -> list[str]:

@@ -5,15 +5,16 @@ For work that needs no Dask cluster. Each process has a line of its own to this 
 
 import contextlib
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
+
+from flows.interrupts import hold_interrupts
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -92,7 +93,7 @@ class Crew:
         context = get_context("spawn")  # a fork would take over locks of libraries whose threads it does not have
         line, far_end = context.Pipe()
         process = context.Process(target=_serve, args=(far_end,), daemon=True)
-        with _hold_interrupts():
+        with hold_interrupts():
             process.start()
         far_end.close()  # else its death would not be heard
         member = _Member(process, line)
@@ -120,17 +121,6 @@ def open_crew(size: int) -> Iterator[Crew]:
         yield crew
     finally:
         crew.close()
-
-
-@contextlib.contextmanager
-def _hold_interrupts() -> Iterator[None]:
-    """Start a process deaf to Ctrl-C, which reaches every process of a terminal: it is ended by this one."""
-    resource_tracker.ensure_running()  # started later, it would let interrupts through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _unpack(heard: tuple[Any, Exception | None]) -> Any:

@@ -52,6 +52,7 @@ def start(environment: dict[str, str], *arguments: object) -> "subprocess.Popen[
         cwd=Path(environment["PREFECT_HOME"]).parent,
         # a shell lets what it starts in the background ignore Ctrl-C, and children of these tests would inherit that
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        process_group=0,
     )
 
 
@@ -238,16 +239,32 @@ def wait_until_gone(pids: list[int]) -> list[int]:
     return alive
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_an_answer_that_cannot_be_written_is_one_sentence(environment: dict[str, str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.command_line", "recipe", "example"],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and done.stderr.startswith("error: No space left on device; ")
+
+
+@pytest.mark.parametrize(("engine", "how"), [("plain", signal.SIGKILL), ("plain", signal.SIGINT), ("prefect", signal.SIGINT)])
 def test_a_build_that_was_ended_goes_on_with_what_is_missing(
-    environment: dict[str, str], slow_recipe: Path, tmp_path: Path, how: int
+    environment: dict[str, str], slow_recipe: Path, tmp_path: Path, engine: str, how: int
 ) -> None:
     store, log = str(tmp_path / "s"), tmp_path / "log"
-    arguments = ("build", "--recipe", slow_recipe, "--store", store, "--engine", "plain", "--workers", 2)
+    arguments = ("build", "--recipe", slow_recipe, "--store", store, "--engine", engine, "--workers", 2)
     process = start(environment, *arguments)
     wait_for_lines(log, 5)
     children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
-    process.send_signal(how)
+    if how == signal.SIGINT:
+        os.killpg(process.pid, how)  # as a terminal does: every process hears it
+    else:
+        process.send_signal(how)
     _, err = process.communicate(timeout=60)
     if how == signal.SIGINT:
         assert process.returncode == 130 and "run the same command again to resume" in err and "Traceback" not in err
@@ -255,7 +272,7 @@ def test_a_build_that_was_ended_goes_on_with_what_is_missing(
     with pytest.raises((SnapshotNotFound, StoreError)):
         Snapshot(store)
     calls = len(log.read_text().splitlines())
-    code, out, err = call(environment, *arguments)
+    code, out, err = call(environment, *arguments, "--engine", "plain")
     assert code == 0, err
     assert out.strip() == Snapshot(store).id and Snapshot(store).table("selections").num_rows == 8
     finished = calls - 2  # each of the two workers was in one pair, or just between two
