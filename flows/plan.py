@@ -6,7 +6,7 @@ the time of day) does not. So a build that is started again, or for one method m
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from prior import registry
 from prior.evaluate import EVALUATION, fail
 from prior.pairs import PairRef
 from prior.published import PublishedFile
+from prior.registry import Method
 from prior.select import Choice, Policy, select
 from storage import journal
 from storage.files import Files
@@ -26,6 +27,9 @@ from storage.repository import Store
 from storage.schema import FAILED, OK, PAIRS, SCHEMA_VERSION, PairRow, ScoreRow, SelectionRow
 from storage.snapshot import Snapshot
 from storage.tables import to_bytes, to_score_rows, to_table
+
+Judges = tuple[tuple[str, int | str], ...]
+"""The metrics that score, with their versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +151,10 @@ def forget_failures(files: Files, past: Past) -> Past:
 
 def make_plan(recipe: Recipe, store: str, survey: Survey, past: Past) -> Plan:
     """Everything that a build must do, from what was asked for, what the survey found and what is known from before."""
-    policy = recipe.policy()
-    pairs = tuple(_plan_pair(recipe, store, ref, row, survey, past, policy) for ref, row in survey.usable())
-    metrics, methods = find_versions(recipe.metric_names()), _describe_methods(pairs)
+    policy, metrics = recipe.policy(), find_versions(recipe.metric_names())
+    live = {name: [_find_live(recipe, method) for method in recipe.methods_of(block)] for name, block in survey.blocks.items()}
+    pairs = tuple(_plan_pair(recipe, store, ref, row, survey, past, policy, metrics, live[ref.source.name]) for ref, row in survey.usable())
+    methods = _describe_methods(pairs)
     return Plan(survey, pairs, past, policy, metrics, methods, make_build_key(recipe, survey.rows, pairs, methods))
 
 
@@ -167,17 +172,28 @@ def _describe_methods(pairs: Iterable[PairPlan]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _plan_pair(recipe: Recipe, store: str, ref: PairRef, row: PairRow, survey: Survey, past: Past, policy: Policy) -> PairPlan:
-    files = survey.published.get(row.pair_id, ())
-    live = [_live_candidate(recipe, row, method) for method in recipe.methods_of(survey.block_of(ref))]
-    found = [_published_candidate(recipe, row, file) for file in files if file.status == OK]
-    settled = tuple(fail(_published_candidate(recipe, row, file).blank, file.reason, file.message) for file in files if file.status != OK)
-    candidates = tuple(sorted((*live, *found), key=lambda one: one.blank.method))
+def _plan_pair(
+    recipe: Recipe,
+    store: str,
+    ref: PairRef,
+    row: PairRow,
+    survey: Survey,
+    past: Past,
+    policy: Policy,
+    metrics: Mapping[str, int | str],
+    methods: Sequence[tuple[Method, Mapping[str, object]]],
+) -> PairPlan:
+    judges = tuple(metrics.items())
+    live = [_live_candidate(recipe, row, *method, judges) for method in methods]
+    found = [(file, _published_candidate(recipe, row, file, judges)) for file in survey.published.get(row.pair_id, ())]
+    settled = tuple(fail(one.blank, file.reason, file.message) for file, one in found if file.status != OK)
+    published = [one for file, one in found if file.status == OK]
+    candidates = tuple(sorted((*live, *published), key=lambda one: one.blank.method))
     key = make_pair_key(row.pair_id, candidates, policy, recipe.keep)
     done = find_done(past, key)
     again = {one.blank.content_key: done.get(one.blank.content_key) or reuse(one.blank, past) for one in candidates}
     known = {content_key: one for content_key, one in again.items() if one}
-    task = PairTask(key, store, ref, candidates, known, policy, find_versions(recipe.metric_names()), recipe.keep)
+    task = PairTask(key, store, ref, candidates, known, policy, metrics, recipe.keep)
     return PairPlan(row, task, settled, is_todo(task, settled, past))
 
 
@@ -210,23 +226,26 @@ def choose(task: PairTask, settled: Iterable[ScoreRow]) -> Choice | None:
     return select(task.ref.pair_id, [*task.known.values(), *settled], task.policy)
 
 
-def _live_candidate(recipe: Recipe, row: PairRow, name: str) -> CandidateTask:
+def _find_live(recipe: Recipe, name: str) -> tuple[Method, Mapping[str, object]]:
+    """A live method, with the parameters that it runs with."""
     method = registry.find_method(name)
-    parameters = method.parameters | recipe.parameters.get(name, {})
-    key = _candidate_key(recipe, row, "live", name, method.version, parameters)
-    blank = ScoreRow(pair_id=row.pair_id, method=name, version=str(method.version), content_key=key, status="")
-    return CandidateTask(blank, parameters, recipe.limit_of(name))
+    return method, method.parameters | recipe.parameters.get(name, {})
 
 
-def _published_candidate(recipe: Recipe, row: PairRow, file: PublishedFile) -> CandidateTask:
-    key = _candidate_key(recipe, row, "published", file.method, file.file_hash, file.reason)
+def _live_candidate(recipe: Recipe, row: PairRow, method: Method, parameters: Mapping[str, object], judges: Judges) -> CandidateTask:
+    key = _candidate_key(row, judges, "live", method.name, method.version, parameters)
+    blank = ScoreRow(pair_id=row.pair_id, method=method.name, version=str(method.version), content_key=key, status="")
+    return CandidateTask(blank, parameters, recipe.limit_of(method.name))
+
+
+def _published_candidate(recipe: Recipe, row: PairRow, file: PublishedFile, judges: Judges) -> CandidateTask:
+    key = _candidate_key(row, judges, "published", file.method, file.file_hash, file.reason)
     blank = ScoreRow(pair_id=row.pair_id, method=file.method, version=file.file_hash[:16], content_key=key, status="", file=file.path)
     return CandidateTask(blank, {}, recipe.time_limit, file)
 
 
-def _candidate_key(recipe: Recipe, row: PairRow, *what: object) -> str:
+def _candidate_key(row: PairRow, judges: Judges, *what: object) -> str:
     """What decides a candidate's picture and scores: the pair's content, the method with its version and parameters, the judges."""
-    judges = [(name, registry.find_metric(name).version) for name in recipe.metric_names()]
     return _hash("candidate", EVALUATION, row.pair_hash, judges, *what)
 
 

@@ -47,10 +47,6 @@ class Survey:
         """The pairs that candidates are made for."""
         return ((self.refs[row.pair_id], row) for row in self.rows if row.status == OK)
 
-    def block_of(self, ref: PairRef) -> SourceBlock:
-        """What the recipe says of a pair's source."""
-        return self.blocks[ref.source.name]
-
 
 def take_survey(recipe: Recipe, client: Client, report: Report, newest: Snapshot | None = None) -> Survey:
     """Look at every pair and every published result that a recipe names.

@@ -21,6 +21,10 @@ GRACE = 5.0
 """Seconds after which the system ends a process that could not end itself, because a method never let go of the interpreter."""
 
 
+STEP = 0.1
+"""Seconds between two looks at the clock."""
+
+
 class Watch:
     """Watches one pair's evaluation in this process; `note` is what earlier processes learnt about it.
 
@@ -31,10 +35,10 @@ class Watch:
     def __init__(self, files: Files, key: str) -> None:
         self._files = files
         self._key = key
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
         self._method = ""
         self._deadline = 0.0
-        self._over = False
+        self._over = threading.Event()
         found = journal.read_note(files, key)
         self._careful = found.begun
         deadly = (*found.deadly, found.running) if found.running else found.deadly
@@ -48,9 +52,7 @@ class Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Stop watching."""
-        with self._changed:
-            self._over = True
-            self._changed.notify()
+        self._over.set()
 
     @contextlib.contextmanager
     def limit(self, method: str, seconds: float) -> Iterator[None]:
@@ -66,17 +68,15 @@ class Watch:
             self._set("", 0.0)
 
     def _set(self, method: str, deadline: float) -> None:
-        with self._changed:
+        with self._lock:
             self._method, self._deadline = method, deadline
-            self._changed.notify()
 
     def _wait(self) -> None:
-        with self._changed:
-            while not self._over:
-                left = self._deadline - time.monotonic() if self._method else None
-                if left is not None and left <= 0:
+        # it looks from time to time: to be woken for every method would take the interpreter from that method for a moment
+        while not self._over.wait(STEP):
+            with self._lock:
+                if self._method and time.monotonic() >= self._deadline:
                     self._end()
-                self._changed.wait(left)
 
     def _end(self) -> None:
         # not a death of the method's doing: the next process need not be careful
