@@ -4,8 +4,8 @@ Usage: OMP_NUM_THREADS=1 python benchmarks/bench_metrics.py [--width 640 --heigh
        [--part speed|errors|memory]
 
 Speed: each metric alone, its sources' statistics ready, then groups of metrics that share what they have in common; medians. Errors: the
-largest against the golden values, relative, absolute below 1 (of all 15 cases where the folder `shared` lies beside the checkout, else of
-the five that travel with the package). Memory: what the process grows by while a pair and a candidate are judged by everything.
+largest relative one against the golden values (of all 15 cases where the folder `shared` lies beside the checkout, else of the six that
+travel with the package). Memory: what the process grows by while a pair and a candidate are judged by everything.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def print_errors(names: Sequence[str]) -> None:
     """The largest error of each metric against its golden values, and on which case."""
     rows, folder = find_golden()
     cases = sorted({case for case, _, _ in rows})
-    print(f"\nerrors against the golden values of {len(cases)} cases, where both are defined; relative, absolute below 1")
+    print(f"\nerrors against the golden values of {len(cases)} cases, where both are defined; relative")
     worst: dict[str, tuple[float, str, int]] = {}
     for case in cases:
         a, b, f = (luma(read_picture(folder / case / f"{which}.png").pixels) for which in "abf")
@@ -113,8 +113,8 @@ def print_errors(names: Sequence[str]) -> None:
             text = rows.get((case, passport.golden, passport.golden_by), "nan") if passport else "nan"
             expected = math.nan if text == "error" else float(text)
             asserted = (name, case) not in golden.EXCLUDED
-            if asserted and math.isfinite(expected) and math.isfinite(score):
-                error = abs(score - expected) / max(1.0, abs(expected))
+            error = golden.measure_error(score, expected)
+            if asserted and math.isfinite(error):
                 largest, where, count = worst.get(name, (-1.0, "", 0))
                 worst[name] = (error, case, count + 1) if error > largest else (largest, where, count + 1)
     for name, (error, case, count) in worst.items():
@@ -146,9 +146,8 @@ def read_status(name: str) -> int:
 
 
 def measure_error(name: str, candidates: Sequence[Grey], sources: Sources, version: Textbook) -> float:
-    """The error of a metric against its textbook version on the first candidate, relative, absolute below 1."""
-    score, expected = judge(candidates[0], sources, (name,))[name], version(sources.a, sources.b, candidates[0])
-    return abs(score - expected) / max(1.0, abs(expected))
+    """The relative error of a metric against its textbook version on the first candidate."""
+    return golden.measure_error(judge(candidates[0], sources, (name,))[name], version(sources.a, sources.b, candidates[0]))
 
 
 def make_scene(height: int, width: int) -> tuple[Grey, Grey, list[Grey]]:

@@ -1,6 +1,9 @@
 """The command `metrics`: what there is, one metric's passport, its check, the variants. Part of `flows.command_line`, and read like it."""
 
 import json
+import math
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,16 +17,16 @@ if TYPE_CHECKING:
 
 COLUMNS = ("name", "better", "bounds", "combination", "smallest", "reference")
 EVERY_COLUMN = (*COLUMNS, "title", "definition", "version", "term_of", "variant_of", "golden", "needs", "licence")
-CHECK_COLUMNS = ("metric", "case", "value", "golden", "error", "tolerance", "fits", "excluded")
+CHECK_COLUMNS = ("metric", "case", "value", "golden", "error", "tolerance", "outcome", "excluded")
 MISFIT = 1
-"""Exit status where a metric is not what its golden values say."""
+"""Exit status where a metric is not what its golden values say, or has none that is a number."""
 
 
 def metrics(
     name: Annotated[str | None, typer.Argument(help="One metric, for all that is known of it.")] = None,
     everything: Annotated[bool, typer.Option("--everything", help="Also the terms of one source, and the variants.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Compute the metric, or all of them, on five made pictures, and compare with the golden values.")
+        bool, typer.Option("--check", help="Compute the metric, or all of them, on six made pictures, and compare with the golden values.")
     ] = False,
     variants: Annotated[
         bool, typer.Option("--variants", help="The public implementations whose numbers can be had, and what they print.")
@@ -33,8 +36,9 @@ def metrics(
     """The metrics: direction, bounds, how the sources enter, the smallest side, reference; or one metric's passport.
 
     better: the direction that is better; zero, the nearer to zero the better. smallest: px that the shorter side must have.
-    csv and json always list the terms of one source (`vif_a`) and the variants, too. --check ends with exit code 1 where an error is
-    beyond the metric's tolerance.
+    csv and json always list the terms of one source (`vif_a`) and the variants, too. --check counts apart what was compared, what is
+    undefined on both sides, and what is not asserted, with the reasons; it ends with exit code 1 where an error, relative to the golden
+    value, is beyond the metric's tolerance, and where no golden value of a metric is a number.
     """
     if variants:
         _refuse_both(name, check)
@@ -98,19 +102,61 @@ def _print_passport(name: str, form: Format) -> None:
 
 
 def _print_check(name: str | None, form: Format) -> None:
-    from flows.output import print_rows, say
+    from flows.output import print_rows
     from flows.passports import compare
     from prior.registry import find_metric, metrics
 
     chosen = [find_metric(name)] if name else list(metrics().values())
-    found = [one for metric in chosen for one in compare(metric)]
-    if not found:
-        raise InputError(f"{name} has no golden values; `fusion-prior metrics --format csv` tells which metrics have some")
+    compared = {metric.name: tuple(compare(metric)) for metric in chosen}
+    found = [one for rows in compared.values() for one in rows]
+    if name and not found:
+        raise _tell_without_golden(chosen[0])
     print_rows([_to_row(one, form) for one in found], CHECK_COLUMNS, form)
-    misfits = [one for one in found if not one.fits]
-    say(f"{len(found) - len(misfits)} of {len(found)} values are the golden ones")
-    if misfits:
+    hollow = [known for known, rows in compared.items() if rows and not any(_is_number(one) for one in rows)]
+    _tell_check(found, hollow)
+    if not name:
+        _tell_uncompared([metric for metric in chosen if not compared[metric.name]])
+    if hollow or any(one.outcome == "differs" for one in found):
         raise typer.Exit(MISFIT)
+
+
+def _is_number(one: "Comparison") -> bool:
+    """Whether it compares two numbers."""
+    return math.isfinite(one.golden) and not one.excluded
+
+
+def _tell_without_golden(metric: "Metric") -> InputError:
+    if metric.name.startswith("iqa:"):
+        return InputError(f"{metric.name} has no golden values: it is a model of pyiqa, whose numbers are not checked here")
+    if metric.term_of:
+        return InputError(
+            f"{metric.name} has no golden values; those of the whole it is part of: fusion-prior metrics {metric.term_of} --check"
+        )
+    return InputError(f"{metric.name} has no golden values; `fusion-prior metrics --format csv` tells which metrics have some")
+
+
+def _tell_check(found: "Sequence[Comparison]", hollow: Sequence[str]) -> None:
+    """How much was compared, on stderr; the rows go to stdout."""
+    from flows.output import say
+
+    counts = Counter(one.outcome for one in found)
+    say(f"compared: {counts['equal']} of {counts['equal'] + counts['differs']} values are the golden ones")
+    say(f"undefined on both sides: {counts['undefined in both']}")
+    say(f"not asserted: {counts['not asserted']}")
+    for reason in dict.fromkeys(one.excluded for one in found if one.excluded):
+        say(f"  {', '.join(f'{one.metric} on {one.case}' for one in found if one.excluded == reason)}: {reason}")
+    if hollow:
+        say(f"no number to compare with: {', '.join(hollow)}")
+
+
+def _tell_uncompared(without: "Sequence[Metric]") -> None:
+    """Which metrics have no golden values."""
+    from flows.output import say
+
+    names = {metric.name for metric in without}
+    others = [metric.name for metric in without if not metric.term_of or metric.term_of in names]
+    say(f"without golden values: {len(names) - len(others)} terms, whose wholes have some" + (f"; {', '.join(others)}" if others else ""))
+    say("not looked at: iqa:<model>, which are models of pyiqa")
 
 
 def _to_row(one: "Comparison", form: Format) -> dict[str, Any]:

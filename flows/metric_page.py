@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from flows.columns import ARROWS, choose_columns
-from flows.passports import to_sheet, write_bounds
+from flows.passports import list_excluded, list_golden, to_sheet, write_bounds
 from prior.registry import Metric, metrics
 from prior.variants import VARIANTS, Variant
 
@@ -15,14 +15,17 @@ IN_TABLE = ("name", "title")
 INTRODUCTION = """# The metrics
 
 Written from the metrics' passports by `make docs`; what a metric is stands beside its code in `prior/metrics`.
-`fusion-prior metrics NAME` prints one of them with its golden values, `fusion-prior metrics --check` compares all of them with these.
+`fusion-prior metrics NAME` prints one of them with its golden values, `fusion-prior metrics --check` compares all of them with these:
+the difference is taken relative to the golden value, however small that is; a golden value below 1.4e-11, which is what double precision
+may leave of the difference of two equal squares of levels, counts as 0, and so does every number below it.
 
 Scores are of 8-bit luma. A metric is undefined (`nan`, empty, `null`) where its definition gives no number. *Noise* and *blur* tell how the
 number moves when a good candidate (`laplacian_pyramid` on eight of the example pairs, two per task, with levels moved to 40..215 so that
 noise does not clip) gets noise of σ = 10 levels, or is blurred with σ = 2 px: a metric that rises with noise takes it for detail. The
 tests look at real pairs, too, where they are at hand.
 
-`c01` to `c15` are golden cases, two sources and a candidate each; those of them that are drawn travel with the package in `prior/golden`.
+`c01` to `c16` are golden cases, two sources and a candidate each; those of them that are drawn travel with the package in `prior/golden`
+(`c07`, `c08`, `c09`, `c11`, `c13`, `c16`), and their values stand below. Values that are not asserted are no values of the definition.
 `refimpl(py)` is a float64 implementation of the definitions, written independently of this one; other names are of public code that was run
 on the cases.
 """
@@ -57,6 +60,15 @@ def write_page() -> str:
                 if one.variant_of and not one.term_of
             ],
         ),
+        "## Their golden values, and those of terms\n",
+        _write_table(
+            ("Metric", "Row", "Values", "Not asserted"),
+            [
+                (f"`{one.name}`", f"{one.passport.golden} of {one.passport.golden_by}", _write_golden(one), _write_excluded(one))
+                for one in known
+                if (one.variant_of or one.term_of) and one.passport and one.passport.golden
+            ],
+        ),
     ]
     return "\n".join(parts)
 
@@ -83,6 +95,10 @@ def _write_section(metric: Metric, terms: Sequence[Metric]) -> str:
     sheet = to_sheet(metric)
     lines = [f"## {metric.name}\n", f"{sheet.get('title', metric.name)}: {sheet.get('meaning', metric.definition)}\n"]
     lines += [f"- {name}: {_escape(text)}" for name, text in sheet.items() if name not in (*IN_TABLE, "meaning")]
+    if list_golden(metric):
+        lines.append(f"- golden values: {_write_golden(metric)}")
+    if list_excluded(metric):
+        lines.append(f"- golden values not asserted: {_escape(_write_excluded(metric))}")
     if terms:
         lines.append(f"- terms of one source: {', '.join(f'`{term.name}`' for term in terms)}")
     lines.append("")
@@ -90,6 +106,23 @@ def _write_section(metric: Metric, terms: Sequence[Metric]) -> str:
         rows = [(one.code, one.how, one.size) for one in metric.passport.differences]
         lines.append(_write_table(("Public code", "What it does", "By how much"), rows))
     return "\n".join(lines)
+
+
+def _write_golden(metric: Metric) -> str:
+    """Its golden values in one line, by the numbers of the cases."""
+    return ", ".join(f"{_shorten(case)} {value:.12g}" for case, value in list_golden(metric).items())
+
+
+def _write_excluded(metric: Metric) -> str:
+    """The cases whose golden values are not asserted, each reason once."""
+    reasons = list_excluded(metric)
+    cases = {reason: [_shorten(case) for case in reasons if reasons[case] == reason] for reason in reasons.values()}
+    return "; ".join(f"{', '.join(of_reason)}: {reason}" for reason, of_reason in cases.items())
+
+
+def _shorten(case: str) -> str:
+    """The number of a case."""
+    return case.partition("_")[0]
 
 
 def _write_variant(variant: Variant) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from flows.output import to_plain
 from prior import golden
@@ -11,6 +11,7 @@ from prior.passport import Passport
 from prior.registry import Metric
 from prior.statistics import Fused, Sources
 
+Outcome = Literal["equal", "differs", "undefined in both", "not asserted"]
 DIRECTIONS = {"higher": "higher is better", "lower": "lower is better", "zero": "the nearer to zero the better"}
 
 
@@ -23,7 +24,7 @@ class Comparison:
         case: the case's.
         value: what it gives; nan where it is undefined.
         golden: what it should give.
-        error: relative, absolute below 1; nan where the golden value is no finite number.
+        error: relative to the golden value; nan where either is no finite number.
         tolerance: of the metric.
         excluded: why the golden value is no value of the metric; empty where it is one.
     """
@@ -37,15 +38,13 @@ class Comparison:
     excluded: str = ""
 
     @property
-    def fits(self) -> bool:
-        """Whether the error is within the tolerance; undefined fits undefined alone, and infinite the same infinity; all where excluded."""
+    def outcome(self) -> Outcome:
+        """Whether the error is within the tolerance; undefined fits undefined alone, and infinite the same infinity."""
         if self.excluded:
-            return True
-        if math.isnan(self.golden):
-            return math.isnan(self.value)
-        if math.isinf(self.golden):
-            return self.value == self.golden
-        return self.error <= self.tolerance
+            return "not asserted"
+        if math.isnan(self.golden) and math.isnan(self.value):
+            return "undefined in both"
+        return "equal" if self.value == self.golden or self.error <= self.tolerance else "differs"
 
 
 def compare(metric: Metric) -> Iterator[Comparison]:
@@ -53,7 +52,7 @@ def compare(metric: Metric) -> Iterator[Comparison]:
     for case, expected in list_golden(metric).items():
         pictures = golden.read_case(case)
         value = float(metric.judge(Fused(pictures.f, Sources(pictures.a, pictures.b))))
-        error = abs(value - expected) / max(1.0, abs(expected)) if math.isfinite(expected) else math.nan
+        error = golden.measure_error(value, expected)
         tolerance = metric.passport.tolerance if metric.passport else math.nan
         yield Comparison(metric.name, case, value, expected, error, tolerance, golden.EXCLUDED.get((metric.name, case), ""))
 
@@ -91,15 +90,24 @@ def to_json(metric: Metric) -> dict[str, Any]:
     names = ("name", "better", "bounds", "version", "reference", "definition", "needs", "licence", "term_of", "variant_of")
     return {
         **{name: to_plain(getattr(metric, name)) for name in names},
-        "passport": asdict(metric.passport) if metric.passport else None,
+        "passport": _plain_passport(metric.passport) if metric.passport else None,
         "golden_values": {case: to_plain(value) for case, value in list_golden(metric).items()},
     }
+
+
+def list_excluded(metric: Metric) -> Mapping[str, str]:
+    """Why golden values are not asserted of a metric, by case, those of cases that do not travel with the package too."""
+    return {case: reason for (name, case), reason in golden.EXCLUDED.items() if name == metric.name}
 
 
 def write_bounds(bounds: tuple[float, float]) -> str:
     """Bounds in words: `0 … 8`; what has none is unbounded."""
     low, high = (f"{bound:g}" if math.isfinite(bound) else "∞" if bound > 0 else "-∞" for bound in bounds)
     return f"{low} … {high}"
+
+
+def _plain_passport(passport: Passport) -> dict[str, Any]:
+    return asdict(passport) | {"tolerance": passport.tolerance if passport.golden else None}
 
 
 def _describe_passport(passport: Passport) -> dict[str, str]:
@@ -117,5 +125,5 @@ def _describe_passport(passport: Passport) -> dict[str, str]:
         "with noise": passport.noise,
         "with blur": passport.blur,
         "golden row": f"{passport.golden} of {passport.golden_by}" if passport.golden else "",
-        "tolerance": f"{passport.tolerance:g}",
+        "tolerance": f"{passport.tolerance:g} of the golden value; {golden.NOTHING:.1e} where that is 0" if passport.golden else "",
     }

@@ -40,11 +40,11 @@ class Passport:
         undefined: when it is nan, in words.
         symmetric: whether swapping the sources leaves the number.
         noise: how the number moves when noise is added to a good candidate; "varies" where it depends on the pair,
-            "unstated" where nobody has looked or there is nothing to see: for terms of one source, for judges from elsewhere.
+            "unstated" where nobody has looked: for judges from elsewhere.
         blur: how it moves when a good candidate is blurred.
         golden: the row of the golden values that it must equal; empty where there is none.
         golden_by: the implementation that printed them.
-        tolerance: relative error allowed against them (absolute below 1).
+        tolerance: relative error allowed against them, however small they are; see `prior.golden.measure_error`.
         differences: where public code differs.
     """
 
@@ -65,8 +65,15 @@ class Passport:
     tolerance: float = 1e-6
     differences: tuple[Difference, ...] = ()
 
-    def narrow(self, source: Literal["a", "b"], golden: str) -> "Passport":
-        """The passport of the metric's term for one source; who computes the whole otherwise says nothing of its terms."""
+    def narrow(self, source: Literal["a", "b"], golden: str, noise: Trend | None = None) -> "Passport":
+        """The passport of the metric's term for one source; who computes the whole otherwise says nothing of its terms.
+
+        Args:
+            source: whose term it is.
+            golden: the row of its golden values; empty where there is none.
+            noise: how the term moves with noise, where that is not as the whole does. With blur every term varies: the candidate comes
+                nearer to a source that is blurred itself, whatever it loses of the other.
+        """
         return replace(
             self,
             title=f"{self.title}, source {source} alone",
@@ -74,8 +81,8 @@ class Passport:
             meaning=f"{self.meaning} Of source {source.upper()} alone.",
             combination="one source",
             symmetric=False,
-            noise="unstated",
-            blur="unstated",
+            noise=noise or self.noise,
+            blur="varies",
             golden=golden,
             differences=(),
         )

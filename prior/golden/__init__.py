@@ -1,8 +1,8 @@
-"""The golden cases: five made triples of pictures, and what public implementations and a float64 reference print for them.
+"""The golden cases: six made triples of pictures, and what public implementations and a float64 reference print for them.
 
 `values.csv` holds one row per case, metric and implementation. Rows of "refimpl(py)" are of an independent float64 implementation of the
 definitions; all others were printed by the public code they name (MATLAB sources under Octave 7.3). An empty or `nan` value is what the
-implementation printed, or that it failed.
+implementation printed, or that it failed. `c16_drawn`, alone large enough for every metric to be defined, has rows of "refimpl(py)" only.
 """
 
 import csv
@@ -15,8 +15,11 @@ from pathlib import Path
 from prior.arrays import Picture
 from prior.pictures import read_picture
 
-CASES = ("c07_gradients_avg", "c08_noise_avg", "c09_constant", "c11_tiny16", "c13_saturated_max")
+CASES = ("c07_gradients_avg", "c08_noise_avg", "c09_constant", "c11_tiny16", "c13_saturated_max", "c16_drawn")
 REFERENCE = "refimpl(py)"
+NOTHING = 2.0**-52 * 255**2
+"""What double precision may leave of the difference of two equal squares of levels, 1.4e-11. A golden value below it is a zero in theory,
+such as the error of a copy, and every number below it is equal to that."""
 _NOISE = "rounding noise over 2e-16 in flat windows; ours leaves such windows out"
 _LEVELS = "the reference counts the undefined levels of a constant source as 0; the MATLAB source fails, and ours is undefined"
 _FLOATS = "float32 noise over no information"
@@ -51,6 +54,15 @@ def read_case(name: str) -> Case:
 def list_values(metric: str, implementation: str = REFERENCE) -> Mapping[str, float]:
     """What an implementation prints for every case under this name; nan where it prints none, empty where the name is unknown."""
     return {case: value for (case, name, code), value in _read_values().items() if (name, code) == (metric, implementation)}
+
+
+def measure_error(value: float, expected: float) -> float:
+    """How far a number is from its golden value, relative to that; 0 where both are below `NOTHING`; nan where either is not finite."""
+    if not (math.isfinite(value) and math.isfinite(expected)):
+        return math.nan
+    if max(abs(value), abs(expected)) < NOTHING:
+        return 0.0
+    return abs(value - expected) / abs(expected) if expected else math.inf
 
 
 @functools.cache

@@ -64,7 +64,6 @@ class Guide:
         noise="falls",
         blur="falls",
         golden="Q_P",
-        tolerance=1e-5,  # maps in single precision: a pixel next to the threshold may change sides
         differences=(
             Difference("Liu (MATLAB), MEFB", "nan where a source is constant, which here asks for nothing", "c15: nan, not 0.759"),
             Difference("with Kovesi's later phase congruency", "the crossed sum of the moments counts four times", "c04: 0.320, not 0.303"),

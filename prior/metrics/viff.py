@@ -35,7 +35,6 @@ PASSPORT = Passport(
     smallest=SMALLEST,
     symmetric=False,
     golden="VIFF_Han",
-    tolerance=2e-5,  # equal gains: c07
     differences=(
         Difference("every implementation", "equal gains are ordered by rounding", "1e-5 on smooth gradients (c07)"),
         Difference("Topanxal, chenzpstar (torch)", "float32", "c04: 2e-5; another number where a source is constant"),
