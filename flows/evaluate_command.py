@@ -46,7 +46,8 @@ def evaluate(
     mean of their ranks; ranks are averaged over the pairs, then over the metrics. Terms of one source, and variants, do not count beside
     their metric.
 
-    Pictures are found by the names of their pair and judged as 8-bit luma, in their own size. What cannot be scored is a row with its
+    Pictures are found by the names of their pair and judged as 8-bit luma, in their own size, which may be any; on small ones some
+    metrics are undefined, and below 41 px nobody looks whether a picture shows another pair. What cannot be scored is a row with its
     reason, in --out and --format json. An infinite score is inf in --out, null in JSON. Exit code 1: a picture failed, or a pair has no
     score at all; a picture that is not there is `missing`, which is no failure.
     """
@@ -108,12 +109,28 @@ def describe(evaluation: "Evaluation") -> "Iterator[str]":
     if evaluation.converted:
         yield f"{count(len(evaluation.converted), 'picture')} converted before judging, with the flag {CONVERTED!r}:"
         yield from _tell_first([row.message for row in evaluation.converted])
-    rows = evaluation.rows
-    reasons = Counter(row.reason for row in rows if row.reason)
-    named = f" ({', '.join(f'{number} {reason}' for reason, number in sorted(reasons.items()))})" if reasons else ""
-    yield f"{len(rows) - reasons.total()} of {count(len(rows), 'picture')} scored{named}"
+    yield "; ".join(_count_rows(evaluation))
     problems = sorted(evaluation.problems, key=lambda row: row.reason == "missing")
     yield from _tell_first(list(dict.fromkeys(row.message for row in problems)))
+
+
+def _count_rows(evaluation: "Evaluation") -> "Iterator[str]":
+    """How many pictures were scored, of those that were looked at; how many are missing; and which pairs could not be used at all."""
+    unusable = {pair.pair_id for pair in evaluation.unusable}
+    reasons = Counter(row.reason for row in evaluation.rows if row.pair_id not in unusable)
+    missing = reasons.pop("missing", 0)
+    scored = reasons.pop("", 0)
+    yield f"{scored} of {count(scored + reasons.total(), 'picture')} scored{_name(reasons)}"
+    if missing:
+        yield f"{missing} missing"
+    if unusable:
+        whole = len({row.pair_id for row in evaluation.rows} | unusable)
+        of_pairs = _name(Counter(pair.reason for pair in evaluation.unusable))
+        yield f"{len(unusable)} of {count(whole, 'pair')} cannot be used for any method{of_pairs}"
+
+
+def _name(reasons: "Counter[str]") -> str:
+    return f" ({', '.join(f'{number} {reason}' for reason, number in sorted(reasons.items()))})" if reasons else ""
 
 
 def _tell_first(sentences: "Sequence[str]", where: str = "--out FILE or --format json has all") -> "Iterator[str]":

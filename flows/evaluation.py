@@ -6,12 +6,13 @@ its methods.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 from dask.system import CPU_COUNT
 
-from flows.columns import Column
+from flows.columns import Column, list_undefined
 from flows.processes import Crew, open_crew
 from flows.progress import Report, stay_silent
 from flows.words import count, describe_death, name_first
@@ -76,12 +77,14 @@ class Evaluation:
         variant: as it was asked for.
         rows: one per pair and method, in the order of both names; scores by the metrics' ids.
         notes: sentences about what is no row.
+        unusable: the pairs that could not be used, with their reasons, which all their rows repeat, whether or not there is a picture.
     """
 
     columns: tuple[Column, ...]
     variant: str = ""
     rows: tuple[ScoreRow, ...]
     notes: tuple[str, ...]
+    unusable: tuple[PairRow, ...] = ()
 
     @property
     def problems(self) -> tuple[ScoreRow, ...]:
@@ -128,9 +131,10 @@ def evaluate_folders(request: EvaluationRequest, report: Report = stay_silent) -
         rows = _score_all(crew, [ref for ref in found.pairs if ref.pair_id in signed], signed, index, request.columns, report)
     methods = [_shorten(method) for method in index.methods]
     rows += [_fail(pair.pair_id, method, pair.reason, pair.message) for pair in unusable for method in methods]
-    notes = (*_note_files(found, request.fused), *_note_strangers(request.fused, index, found), *warnings)
+    too_small = _note_small(request.columns, [min(one.size) for one in signed.values()])
+    notes = (*_note_files(found, request.fused), *_note_strangers(request.fused, index, found), *warnings, *too_small)
     ordered = tuple(sorted(rows, key=lambda row: (row.pair_id, row.method)))
-    return Evaluation(columns=request.columns, variant=request.variant, rows=ordered, notes=notes)
+    return Evaluation(columns=request.columns, variant=request.variant, rows=ordered, notes=notes, unusable=tuple(unusable))
 
 
 def _check_layout(folder: Path) -> None:
@@ -149,7 +153,8 @@ def _inspect_all(crew: Crew, refs: Sequence[PairRef], report: Report) -> tuple[l
     rows: list[PairRow] = []
     signed: dict[str, PairSignature] = {}
     warnings: list[str] = []
-    for done, (ref, inspection) in enumerate(crew.run(inspect, refs), 1):
+    # a metric says of itself on how few pixels it is undefined
+    for done, (ref, inspection) in enumerate(crew.run(partial(inspect, smallest=1), refs), 1):
         if inspection is None:
             row = set_aside(ref, "killed", describe_death("inspecting it"))
         else:
@@ -178,8 +183,7 @@ def _score_all(
     rows: list[ScoreRow] = []
     for done, (task, scored) in enumerate(crew.run(score_pair, tasks, metrics, group_signatures(signed.values())), 1):
         if scored is None:
-            pair_id = task.ref.pair_id
-            scored = tuple(_fail(pair_id, method, "killed", f"pair {pair_id}: {describe_death('scoring it')}") for method in task.files)
+            scored = _fail_all(task, "killed", describe_death("scoring it"))
         rows += scored
         report("scoring pairs", done, len(tasks))
     return rows
@@ -198,7 +202,7 @@ def score_pair(metrics: Sequence[str], groups: Groups, task: _PairTask) -> tuple
     try:
         a, b = load(task.ref)
     except (InputError, OSError) as error:  # it could be read a moment ago
-        return tuple(_fail(pair_id, method, "unreadable", f"pair {pair_id}: {error}") for method in task.files)
+        return _fail_all(task, "unreadable", str(error))
     scene = evaluate.prepare(pair_id, a, b)
     judges = [registry.find_metric(name) for name in metrics]
     return tuple(_score_file(file, scene, judges) for file in inspect_published(pair_id, task.size, task.files, groups[task.size]))
@@ -230,6 +234,17 @@ def _fail(pair_id: str, method: str, reason: str, message: str) -> ScoreRow:
     return evaluate.fail(_make_blank(pair_id, method), reason, message)
 
 
+def _fail_all(task: _PairTask, reason: str, message: str) -> tuple[ScoreRow, ...]:
+    """The rows of a pair of which nothing could be scored; a method without a picture of it is missing all the same."""
+    pair_id = task.ref.pair_id
+    return tuple(
+        _fail(pair_id, method, reason, f"pair {pair_id}: {message}")
+        if files
+        else _fail(pair_id, method, "missing", f"{method} has no file for pair {pair_id}")
+        for method, files in task.files.items()
+    )
+
+
 def _shorten(method: str) -> str:
     """A method's name as its authors know it."""
     return method.removeprefix(PREFIX)
@@ -244,6 +259,14 @@ def _note_files(found: Scan, fused: Path) -> Iterator[str]:
     if beside:
         named = name_first([show_path(path.name) for path in beside])
         yield f"left out, beside the folders of the methods in {show_path(fused)}: {count(len(beside), 'picture')}: {named}"
+
+
+def _note_small(columns: Sequence[Column], sides: Sequence[int]) -> Iterator[str]:
+    """A sentence about metrics that are undefined on some pairs, since these are small."""
+    short = [side for side in sides if list_undefined(columns, side)]
+    if short:
+        undefined = list_undefined(columns, min(short))
+        yield f"undefined on {count(len(short), 'pair')} with too short a side, the shortest of {min(short)} px: {undefined}"
 
 
 def _note_strangers(fused: Path, index: PublishedIndex, found: Scan) -> Iterator[str]:

@@ -1,10 +1,10 @@
-"""By hand: fuse two files or two folders of them, or score a fused file, exactly as a build would."""
+"""By hand: fuse two files or two folders of them, or score a fused file, as a build without a recipe would."""
 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.columns import Column
+from flows.columns import Column, list_undefined
 from flows.progress import Report
 from flows.words import count, name_first
 from prior import evaluate, pairs
@@ -26,11 +26,19 @@ def fuse_files(method: Method, a: Path, b: Path, out: Path) -> None:
         InputError: a file cannot be used or written, or the two differ in size.
         CandidateError: the method failed.
     """
-    picture = evaluate.fuse(method, _read_scene(a, b), {}).picture
-    try:
-        write_png(out, picture)
-    except OSError as error:
-        raise InputError(f"{show_path(out)} cannot be written ({error.strerror or error}); name another file") from error
+    if out.resolve() in (a.resolve(), b.resolve()):
+        raise InputError(f"{show_path(out)} is a source, which the fused picture must not replace; name another file")
+    scene, remarks = _read_scene(a, b)
+    if min(scene.a.shape) < MIN_SIDE:
+        raise InputError(
+            f"{show_path(a)} is {_size(scene.a.shape)}; expected at least {MIN_SIDE} px on each side, as in a build; name larger pictures"
+        )
+    flat = _find_flat(a, b, scene)
+    if flat:
+        raise InputError(f"{flat}; name pictures that show something")
+    for remark in remarks:
+        logger.warning("%s", remark)
+    write_png(out, evaluate.fuse(method, scene, {}).picture)
 
 
 def fuse_folders(method: Method, a: Path, b: Path, out: Path, report: Report) -> tuple[int, int]:
@@ -78,33 +86,51 @@ def score_files(a: Path, b: Path, fused: Path, columns: Sequence[Column]) -> tup
     """The scores of one fused file.
 
     Returns:
-        By the names of the columns; and in sentences, what was done to the file before it was judged, and which metric failed.
+        By the names of the columns; and in sentences, what was done to the files before they were judged, which metrics are undefined
+        on pictures so small, and which failed.
 
     Raises:
         InputError: a file cannot be used, or the three differ in size.
     """
-    scene = _read_scene(a, b)
+    scene, remarks = _read_scene(a, b)
     decoded = _read(fused)
     picture = decoded.pixels
     if picture.shape[:2] != scene.a.shape:
-        raise InputError(f"{fused} is {_size(picture.shape)}, its sources are {_size(scene.a.shape)}; scores need equal sizes")
+        sizes = f"{show_path(fused)} is {_size(picture.shape)}, its sources are {_size(scene.a.shape)}"
+        raise InputError(f"{sizes}; scores need equal sizes: name the picture in the size in which it was fused, or crop all three alike")
     scores, problems = evaluate.score(luma(picture), scene, [column.metric for column in columns])
-    remarks = describe_reading(fused, decoded)
+    remarks += describe_reading(fused, decoded)
+    flat = _find_flat(a, b, scene)
+    if flat:
+        remarks.append(f"{flat}; a build sets such a pair aside")
+    side = min(scene.a.shape)
+    undefined = list_undefined(columns, side)
+    if undefined:
+        remarks.append(f"undefined, since the shorter side has {side} px: {undefined}")
     return {column.name: scores[column.metric.name] for column in columns}, (*remarks, *problems)
 
 
-def _read_scene(a: Path, b: Path) -> Scene:
-    first, second = _read(a).pixels, _read(b).pixels
-    if first.shape[:2] != second.shape[:2]:
-        raise InputError(f"{a} is {_size(first.shape)}, {b} is {_size(second.shape)}; register and resize them to one size first")
-    if min(first.shape[:2]) < MIN_SIDE:
-        raise InputError(f"{a} is {_size(first.shape)}; expected at least {MIN_SIDE} px on each side")
-    return evaluate.prepare(f"{a.name} and {b.name}", first, second)
+def _read_scene(a: Path, b: Path) -> tuple[Scene, list[str]]:
+    """Two sources, and what their reader warns of, as it does in a build."""
+    first, second = _read(a), _read(b)
+    if first.pixels.shape[:2] != second.pixels.shape[:2]:
+        sizes = f"{show_path(a)} is {_size(first.pixels.shape)}, {show_path(b)} is {_size(second.pixels.shape)}"
+        raise InputError(f"{sizes}; register and resize them to one size first")
+    remarks = [f"{show_path(path)}: {text}" for path, one in ((a, first), (b, second)) for text in one.warnings]
+    return evaluate.prepare(f"{show_path(a.name)} and {show_path(b.name)}", first.pixels, second.pixels), remarks
+
+
+def _find_flat(a: Path, b: Path, scene: Scene) -> str:
+    """Which source shows nothing at all, or nothing."""
+    grey = {a: scene.sources.a, b: scene.sources.b}
+    return "; ".join(f"{show_path(path)}: every pixel is {one.min()}" for path, one in grey.items() if one.min() == one.max())
 
 
 def _read(path: Path) -> Decoded:
     if not path.exists():
         raise InputError(f"{show_path(path)}: there is no such file; check the path, which counts from the current folder")
+    if path.is_dir():
+        raise InputError(f"{show_path(path)} is a folder, where a file is expected; name one picture in it")
     return read_picture(path)
 
 

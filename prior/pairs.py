@@ -1,6 +1,7 @@
 """From folders to ordered pairs, each checked once: what fails a check is quarantined with its reason, never lost and never a crash."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from storage.errors import InputError
 from storage.schema import DUPLICATE, MISREGISTERED, OK, QUARANTINED, PairRow
 
 SHIFT_LIMIT = 6.0  # px, above which a pair is flagged
+UNKNOWN_SHIFT = Shift(math.nan, math.nan, 0.0)
 ASPECT_TOLERANCE = 0.01
 DECODING = 1  # raised whenever the same files would be decoded to other pixels; part of every pair hash
 
@@ -140,12 +142,14 @@ def scan(sources: Sequence[Source]) -> Scan:
     )
 
 
-def inspect(ref: PairRef, *, max_shift: float | None = None) -> Inspection:
+def inspect(ref: PairRef, *, max_shift: float | None = None, smallest: int = MIN_SIDE) -> Inspection:
     """Decode a pair and check it; bad input becomes a quarantined row, never an error.
 
     Args:
         ref: the pair.
         max_shift: px; a pair whose estimated shift is larger is set aside. None sets nothing aside.
+        smallest: px that the shorter side must have. Unless given, what every metric can judge; of smaller pairs no shift is estimated,
+            and their signature tells them from no other.
     """
     row = _name_row(ref)
     try:
@@ -155,14 +159,17 @@ def inspect(ref: PairRef, *, max_shift: float | None = None) -> Inspection:
         row = replace(row, height=a.shape[0], width=a.shape[1], resized=resized)
         row = replace(row, pair_hash=_hash_pair(decoded, resized))
         grey_a, grey_b = luma(a), luma(b)
-        _check_content(ref, grey_a, grey_b)
+        _check_content(ref, grey_a, grey_b, smallest)
     except InputError as error:
         return Inspection(row=_quarantine(_fill_hashes(row, ref), error.code, str(error)))
-    row = _judge_shift(row, estimate_shift(grey_a, grey_b), max_shift)
+    tiny = min(grey_a.shape) < MIN_SIDE
+    row = _judge_shift(row, UNKNOWN_SHIFT if tiny else estimate_shift(grey_a, grey_b), max_shift)
     warnings = _gather_warnings(ref, decoded)
     if row.status != OK:
         return Inspection(row=row, warnings=warnings)
     signed = sign_pair(ref.pair_id, grey_a, grey_b)
+    if tiny:  # so few edges are like those of other pairs by chance
+        signed = replace(signed, vectors=np.zeros_like(signed.vectors))
     return Inspection(row=replace(row, scene_hash=write_hashes(signed.hashes)), warnings=warnings, signature=signed)
 
 
@@ -327,9 +334,9 @@ def _hash_pair(decoded: tuple[Decoded, Decoded], resized: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _check_content(ref: PairRef, a: Picture, b: Picture) -> None:
-    if min(a.shape) < MIN_SIDE:
-        raise InputError(f"{_show_size(a)} pixels, expected at least {MIN_SIDE} on each side; take the pair out", "too_small")
+def _check_content(ref: PairRef, a: Picture, b: Picture, smallest: int) -> None:
+    if min(a.shape) < smallest:
+        raise InputError(f"{_show_size(a)} pixels, expected at least {smallest} on each side; take the pair out", "too_small")
     for path, grey in ((ref.a, a), (ref.b, b)):
         if grey.min() == grey.max():
             raise InputError(f"{show_path(path)}: every pixel is {grey.min()}; replace the file or take the pair out", "flat")

@@ -163,7 +163,7 @@ def describe_reading(path: Path, decoded: Decoded) -> tuple[str, ...]:
 def _check_claim(paths: Sequence[Path]) -> None:
     if len(paths) > 1:
         names = ", ".join(show_path(path.name) for path in paths)
-        raise CandidateError(f"{names} claim the same pair; keep one of them", "unreadable")
+        raise CandidateError(f"{names} claim the same pair; keep one of them", "ambiguous")
     if leads_out(paths[0]):
         raise CandidateError(f"{show_path(paths[0])} leads out of its folder and was not opened; put the file itself there", "unreadable")
 

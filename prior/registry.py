@@ -13,8 +13,8 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeVar, get_args
 
-from prior.passport import Passport
-from storage.errors import InputError, unknown_name
+from prior.passport import Passport, Trend
+from storage.errors import LISTED, InputError, UnknownName, unknown_name
 
 if TYPE_CHECKING:
     from prior.arrays import Image
@@ -212,6 +212,7 @@ def metric_of_sources(
     version: int = 1,
     passport: Passport | None = None,
     golden_terms: tuple[str, str] = ("", ""),
+    term_noise: Trend | None = None,
     variant_of: str = "",
 ) -> Callable[[CompareT], CompareT]:
     """Register the decorated function `(fused) -> (of a, of b)` as three metrics: the sum or mean of its two terms, and each term.
@@ -226,6 +227,7 @@ def metric_of_sources(
         version: as in `Metric`.
         passport: of the whole; its combination must be `combine`.
         golden_terms: the rows of the golden values for the terms.
+        term_noise: how a term moves with noise, where that is not as the whole does.
         variant_of: as in `Metric`.
     """
     factor = 2 if combine == "sum" else 1
@@ -236,7 +238,7 @@ def metric_of_sources(
         judge = Total(compare, factor / 2)
         _add(_metrics, "metric", name, Metric(name, judge, better, total, version, reference, whole, (), "MIT", passport, "", variant_of))
         for source, index in _SOURCES:
-            of_source = passport.narrow(source, golden_terms[index]) if passport else None
+            of_source = passport.narrow(source, golden_terms[index], term_noise) if passport else None
             one = f"{name}_{source}"
             text = f"M({source.upper()},F), M(X,F) = {definition}"
             term = Metric(one, Term(compare, index), better, bounds, version, reference, text, (), "MIT", of_source, name, variant_of)
@@ -279,13 +281,20 @@ def metrics() -> Mapping[str, Metric]:
 
 
 def find_method(name: str) -> Method:
-    """The method of this name, or of the family whose prefix it has; raises UnknownName."""
-    return _find("method", methods(), _method_families, name)
+    """The method of this name, or of the family whose prefix it has; raises UnknownName, which says so where the name is that of a set."""
+    known = methods()
+    members = [one.name for one in known.values() if name in one.member_of]
+    if name not in known and (members or name == "none"):
+        few = members if len(members) <= LISTED else [*members[: LISTED // 2], f"… and {len(members) - LISTED // 2} more"]
+        choice = f"name one of them: {', '.join(few)}" if members else "name one; `fusion-prior methods` lists them"
+        raise UnknownName(f"{name!r} is a set of {len(members) or 'no'} methods, and one method is expected here; {choice}")
+    return _find("method", known, _method_families, name)
 
 
 def find_metric(name: str) -> Metric:
     """The metric of this name, or of the family whose prefix it has; raises UnknownName."""
-    return _find("metric", metrics(), _metric_families, name)
+    _load("metrics")
+    return _find("metric", _metrics, _metric_families, name)
 
 
 def resolve_methods(names: Iterable[str]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ is our metric itself; where not, it is one registered as a variant of ours. A va
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from prior.registry import Metric, find_metric
@@ -20,23 +20,19 @@ class Variant:
         name: lower-case id.
         title: whose implementation.
         metrics: for every name of ours, the id of the definition that gives the implementation's number.
-        printed: the implementation's own names, where they are not those of ours in capitals.
+        printed: for every name of ours, the implementation's own, as its code spells it.
         left_out: what it prints and we do not give, with the reason; empty where there is nothing.
     """
 
     name: str
     title: str
     metrics: Mapping[str, str]
-    printed: Mapping[str, str] = field(default_factory=dict)
+    printed: Mapping[str, str]
     left_out: str = ""
 
     def find_metrics(self) -> tuple[tuple[str, Metric], ...]:
         """Every name with its definition, in the order of the table."""
         return tuple((name, find_metric(one)) for name, one in self.metrics.items())
-
-    def find_printed(self, name: str) -> str:
-        """What the implementation calls a metric."""
-        return self.printed.get(name, name.upper())
 
 
 def find_variant(name: str) -> Variant:
@@ -51,9 +47,15 @@ def _own(names: str) -> dict[str, str]:
     return {name: name for name in names.split()}
 
 
+def _spell(names: str) -> dict[str, str]:
+    """Printed names that are ours but for their case."""
+    return {name.lower(): name for name in names.split()}
+
+
 _DIFF_IF = _own("en sd sf ag scd cc mse qabf") | {"mi": "mi_ln", "psnr": "psnr_peak_f"}
-_DIFF_IF_NAMES = {"qabf": "Qabf", "vif": "VIFF"}
-_TANG_NAMES = {"qabf": "Qabf", "nabf": "Nabf", "nabf_swapped": "Nabf", "fmi_pixel": "FMI (none)", "mef_ssim": "MEF_SSIM"}
+_DIFF_IF_NAMES = _spell("EN SD SF AG SCD CC MSE MI PSNR SSIM Qabf") | {"vif": "VIFF"}
+_TANG_NAMES = _spell("EN SD SF AG MI CC SCD VIF MSE PSNR")
+_FLAT = "its {} and {} where windows are flat, as in saturated areas and on most pairs of VIFB: rounding errors divided by each other"
 
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
@@ -76,27 +78,48 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
                 "vifb",
                 "VIFB (Zhang, Ye, Xiao 2020), MATLAB",
                 {
-                    **_own("ce ei en q_cb q_cv sd qabf"),
+                    **_own("ce ei en q_cb q_cv sd"),
                     "ag": "ag_inner",
                     "mi": "mi_ln_stretched",
                     "psnr": "psnr_vifb",
+                    "qabf": "qabf_vifb",
                     "rmse": "rmse_vifb",
                     "sf": "sf_mn",
                     "ssim": "ssim_gaussian",
                 },
-                {"qabf": "Qabf", "q_cb": "Qcb", "q_cv": "Qcv"},
+                {
+                    **_spell("Psnr Qabf Rmse Ssim"),
+                    "ag": "Avg_gradient",
+                    "ce": "Cross_entropy",
+                    "ei": "Edge_intensity",
+                    "en": "Entropy",
+                    "mi": "Mutinf",
+                    "q_cb": "Qcb",
+                    "q_cv": "Qcv",
+                    "sd": "Variance",
+                    "sf": "Spatial_frequency",
+                },
             ),
             Variant(
                 "mefb",
                 "MEFB (Zhang 2021), MATLAB",
                 {
-                    **_own("ce nmi q_c q_cb q_cv q_ncie q_p q_y qabf sd viff"),
+                    **_own("ce nmi q_c q_cb q_cv q_ncie q_p q_y sd viff"),
                     "psnr": "psnr_vifb",
                     "q_te": "q_te_cvejic_swapped",
                     "q_w": "q_w_edges",
+                    "qabf": "qabf_vifb",
                 },
-                {"nmi": "Q_MI", "viff": "VIF", "q_w": "Qw", "qabf": "Qabf"},
-                "its FMI, which takes the default feature `edge`: MATLAB's own edge() is not public",
+                {
+                    **_spell("NMI Psnr Qabf SD"),
+                    **{f"q_{name}": f"Q{name}" for name in ("c", "cb", "cv", "ncie", "p", "w", "y")},
+                    "ce": "Cross_entropy",
+                    "q_te": "TE",
+                    "viff": "VIF",
+                },
+                "its FMI, which takes the default feature `edge`: MATLAB's own edge() is not public; "
+                "its Entropy, Avg_gradient, Edge_intensity, Spatial_frequency and MEF_SSIM, of which there are no golden values; "
+                f"{_FLAT.format('Qc', 'Qy')}, such as 5.915 and inf for the result of ADF on VIFB's `fight`, 0.771 and 0.769 here",
             ),
             Variant(
                 "liu2012",
@@ -106,8 +129,13 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
                     "q_te": "q_te_swapped",
                     "q_te_cvejic": "q_te_cvejic_swapped",
                 },
-                {"nmi": "Q_MI"},
-                "errors on constant images, and nan where one window of its Q_C or Q_Y is 0/0: ours leaves that window out",
+                {
+                    **_spell("Q_NCIE Q_G Q_M Q_SF Q_P Q_S Q_W Q_E Q_C Q_Y Q_CV Q_CB Q_TE"),
+                    "nmi": "Q_MI",
+                    "q_te_cvejic": "Q_TE_cvejic",
+                },
+                f"errors on constant images; {_FLAT.format('Q_C', 'Q_Y')}, and nan as soon as one window is 0/0: of ADF and GFF, "
+                "on 19 and on 6 of VIFB's 21 pairs; ours leaves such windows out",
             ),
             Variant(
                 "tang-matlab",
@@ -121,7 +149,14 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
                     "ssim": "ssim_matlab_l1",
                     "ms_ssim": "mef_ms_ssim",
                 },
-                _TANG_NAMES,
+                {
+                    **_TANG_NAMES,
+                    **_spell("Qabf Nabf SSIM MS_SSIM MEF_SSIM FMI_dct FMI_gradient"),
+                    "fmi_pixel": "FMI_none",
+                    "nabf_swapped": "Nabf",
+                    "vif_a": "VIF_AF",
+                    "vif_b": "VIF_BF",
+                },
                 "its FMI_pixel, which takes the default feature `edge`, and FMI_w: MATLAB's edge() and its filter are not public",
             ),
             Variant(
@@ -137,7 +172,8 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
                     "mse": "mse_unit",
                     "psnr": "psnr_unit",
                 },
-                left_out="its Qabf, which differs from every known definition by up to 0.001",
+                _TANG_NAMES,
+                "its Qabf, which differs from every known definition by up to 0.001",
             ),
         )
     }

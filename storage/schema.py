@@ -79,6 +79,7 @@ CANDIDATE_REASONS = MappingProxyType(
         "wrong_output": "the method returned another shape, another type, or numbers that are not finite",
         "wrong_size": "the published result has another size than its pair",
         "unreadable": "the published file cannot be decoded",
+        "ambiguous": "several published files claim the same pair",
         "flat": "the published result has one value only",
         "other_pair": "the published result shows another pair",
         "changed": "what was scored before can not be made again: another version, another file, or other numbers",

@@ -38,8 +38,8 @@ PASSPORT = Passport(
     golden="AG(central,mean)",
     differences=(
         Difference("VIFB, Linfeng Tang, Topanxal, bfliu7", "the sum over (H - 1)(W - 1)", "c04: 10.642, not 10.567; see ag_inner"),
-        Difference("chenzpstar", "forward differences", "c04: 14.375; see ag_forward"),
-        Difference("thfylsty", "forward differences, the sum over H W", "c04: 14.273; see ag_forward_mn"),
+        Difference("chenzpstar; thfylsty as Definition", "forward differences", "c04: 14.375; see ag_forward"),
+        Difference("thfylsty; Topanxal as Definition", "forward differences, the sum over H W", "c04: 14.273; see ag_forward_mn"),
     ),
 )
 PASSPORT_FORWARD = replace(
@@ -84,7 +84,7 @@ def measure_gradient_over_inner(fused: Fused) -> float:
     better="higher",
     bounds=(0, MOST),
     reference=REFERENCE,
-    definition=f"mean of {FORWARD}",
+    definition=f"mean of {FORWARD}; printed by chenzpstar as AG, by thfylsty as Definition",
     passport=PASSPORT_FORWARD,
     variant_of="ag",
 )
@@ -98,7 +98,7 @@ def measure_forward_gradient(fused: Fused) -> float:
     better="higher",
     bounds=(0, MOST),
     reference=REFERENCE,
-    definition=f"sum of {FORWARD}; divided by H W",
+    definition=f"sum of {FORWARD}; divided by H W; printed by thfylsty as AG, by Topanxal as Definition",
     passport=replace(
         PASSPORT_FORWARD,
         title="average gradient, forward, per pixel",

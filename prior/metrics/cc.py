@@ -15,6 +15,7 @@ from prior.statistics.histograms import count_candidate
     "cc",
     "mean",
     better="higher",
+    term_noise="varies",
     bounds=(-1, 1),
     reference="Deshmukh, Bhosale 2010, International Journal of Image Processing 4(5):484",
     definition="r(X,F), the correlation of Pearson over all pixels, signed",
@@ -28,7 +29,10 @@ from prior.statistics.histograms import count_candidate
         noise="falls",
         blur="varies",
         golden="CC",
-        differences=(Difference("Diff-IF", "single precision", "below 1e-7"),),
+        differences=(
+            Difference("Diff-IF", "single precision", "below 1e-7"),
+            Difference("Linfeng Tang (MATLAB)", "takes the mean of A from B, too, which the fused image's own mean undoes", "none"),
+        ),
     ),
 )
 def correlate(fused: Fused) -> tuple[float, float]:

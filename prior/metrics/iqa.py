@@ -7,6 +7,7 @@ This is the only module that imports pyiqa, and with it torch, and only inside i
 Reference: Chen, Mo 2022, https://github.com/chaofengc/IQA-PyTorch.
 """
 
+import difflib
 import functools
 import io
 import math
@@ -27,7 +28,7 @@ from prior.arrays import Picture
 from prior.passport import Passport
 from prior.registry import Metric, metric_family
 from prior.statistics import Fused, Sources
-from storage.errors import InputError, unknown_name
+from storage.errors import InputError, UnknownName, unknown_name
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +70,7 @@ UNFIT: Mapping[str, str] = MappingProxyType(
         "uranker": "judges the colour of pictures taken under water, where candidates are grey",
     }
 )
+MISTYPED = 0.8  # likeness from which on an unknown model is a known one mistyped
 # Where functions that fetch a file from an address to a path stand under this name. Modules that are imported later take the first one's.
 FETCHERS = ("torch.hub", "pyiqa.utils.download_util", "timm.models._hub")
 
@@ -81,7 +83,7 @@ def find_iqa(name: str) -> Metric:
     """The metric of a pyiqa model whose weights, if it has any, lie on this machine.
 
     Args:
-        name: `iqa:<model>`, for example `iqa:ms_ssim`.
+        name: `iqa:<model>`, for example `iqa:ms_ssim`; the model in either case.
 
     Returns:
         A metric like the registered ones; it pickles. Its number is nan on images too small for a model without weights.
@@ -90,11 +92,7 @@ def find_iqa(name: str) -> Metric:
         UnknownName: pyiqa has no such model.
         InputError: the model misses a file, or is not made for a grey candidate and its sources.
     """
-    model = name.removeprefix(PREFIX)
-    if model in UNFIT:
-        raise InputError(f"metric {name!r} {UNFIT[model]}; choose another")
-    if model not in SHORTEST_SIDES and model not in _list_models():
-        raise unknown_name("metric", name, [PREFIX + one for one in _list_models() if one not in UNFIT])
+    model = _find_model(name)
     found = _load(model)
     judge, how = (_judge_against_sources, ", mean over both sources") if _compares(found) else (_judge_alone, "")
     return Metric(
@@ -109,6 +107,28 @@ def find_iqa(name: str) -> Metric:
         licence="PolyForm-Noncommercial-1.0.0",
         passport=_write_passport(model, found),
     )
+
+
+def list_weightless() -> tuple[str, ...]:
+    """The names of the models that need no weights, in alphabetical order; all others judge where theirs lie on this machine."""
+    return tuple(PREFIX + model for model in sorted(SHORTEST_SIDES))
+
+
+def _find_model(name: str) -> str:
+    """The model of a name, as pyiqa spells it; raises as `find_iqa` does."""
+    model = name.removeprefix(PREFIX).casefold()
+    if model in SHORTEST_SIDES:
+        return model
+    if model in UNFIT:
+        raise InputError(f"metric {name!r} {UNFIT[model]}; choose another")
+    spelt = {one.casefold(): one for one in _list_models()}
+    if model not in spelt:
+        fit = [folded for folded, one in spelt.items() if one not in UNFIT]
+        if difflib.get_close_matches(model, fit, n=1, cutoff=MISTYPED):
+            raise unknown_name("metric", name, [PREFIX + spelt[one] for one in fit])
+        text = f"unknown metric {name!r}; these need no weights: {', '.join(list_weightless())}; "
+        raise UnknownName(text + f"{len(fit) - len(SHORTEST_SIDES)} more work where their weights lie on this machine")
+    return spelt[model]
 
 
 def _write_passport(model: str, found: Any) -> Passport:

@@ -23,6 +23,7 @@ CONSTANTS = ((0.01 * 255) ** 2, (0.03 * 255) ** 2)
     "ms_ssim",
     "mean",
     better="higher",
+    term_noise="varies",  # one that is 0, for negative structures, stays 0
     bounds=(0, 1),
     reference="Wang, Simoncelli, Bovik 2003, 10.1109/ACSSC.2003.1292216",
     definition=(

@@ -63,8 +63,13 @@ ONE_CONSTANT = "where the fused image or a source is constant and not black"
         blur="varies",
         golden="Q_TE_nava",
         differences=(
-            Difference("Liu et al. 2012 (MATLAB)", "the two marginals are swapped", "c04: 0.415, not 0.208"),
-            Difference("MEFB, cslib", "the sum of Cvejic, q = 1.85, the two marginals swapped", "c04: 1233.6, where that sum is 6.67"),
+            Difference("Liu et al. 2012 (MATLAB)", "the two marginals are swapped", "c04: 0.415, not 0.208; see q_te_swapped"),
+            Difference(
+                "MEFB, cslib",
+                "the sum of Cvejic, q = 1.85, the two marginals swapped",
+                "c04: 1233.6, where that sum is 6.67; see q_te_cvejic_swapped and q_te_cvejic",
+            ),
+            Difference("Liu et al. 2012, MEFB (MATLAB)", "a constant image that is not black is an error", "nan here"),
         ),
     ),
 )
@@ -104,7 +109,7 @@ def q_te_swapped(fused: Fused) -> float:
     better="higher",
     bounds=(0, MOST_CVEJIC),
     reference=REFERENCE_CVEJIC,
-    definition=f"I(X,F), I(X,Y) = {TSALLIS}, q = 1.85; {STRETCHED}",
+    definition=f"I(X,F), I(X,Y) = {TSALLIS}, q = 1.85; {STRETCHED}; the paper's, for which public code prints q_te_cvejic_swapped",
     passport=Passport(
         title="sum of the Tsallis mutual informations",
         symbol=r"$Q_{TE}$ (Cvejic)",

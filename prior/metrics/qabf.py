@@ -28,14 +28,13 @@ CURVES = Curves(
     opposed=1,
 )
 FOLDED = replace(CURVES, opposed=-1)
-TIE_ONE = replace(CURVES, equal=(1, 1))
 TIE_LARGE = replace(CURVES, equal=(2, 2))
 SUM = (
     "sum(QA gA + QB gB) / sum(gA + gB), Q = 0.9994 / (1 + exp(-15 (G - 0.5))) * 0.9879 / (1 + exp(-22 (D - 0.8))), "
-    "G = smaller / larger strength (equal strengths: G = {tie}), D = 1 - |difference of angles| / (pi / 2), {fold}, "
+    "G = smaller / larger strength (equal strengths: G = gF), D = 1 - |difference of angles| / (pi / 2), {fold}, "
     "Sobel on {levels} with a border of zeros, angle = atan(sy / sx), pi / 2 where sx = 0"
 )
-DEFINITION = SUM.format(tie="gF", fold="angles not folded", levels="0..255")
+DEFINITION = SUM.format(fold="angles not folded", levels="0..255")
 PASSPORT = Passport(
     title="edge preservation of Xydeas and Petrovic",
     symbol="$Q^{AB/F}$",
@@ -50,9 +49,17 @@ PASSPORT = Passport(
     golden="Qabf(tie=gF)",
     differences=(
         Difference("the paper", "the difference of two directions folded to pi / 2", "c04: 0.574, not 0.541; see qabf_folded"),
+        Difference("the paper", "equal strengths have the ratio 1", "at most 6e-4; c04: 0.5405117, not 0.5405120"),
         Difference("Topanxal", "angles by atan2, slopes swapped", "c04: 0.550"),
         Difference("bfliu7 (Python)", "images stretched, border mirrored, angles by atan2", "c04: 0.517"),
         Difference("chenzpstar", "folded, border mirrored, weights g^1.5", "c04: 0.687"),
+        Difference("Petrovic, Shreyamsha Kumar (MATLAB)", "other curves, weights and borders", "c04: 0.853; see qabf_petrovic"),
+        Difference(
+            "any of these codes given levels in 0..1",
+            "where strengths are equal, the strength itself stands for their ratio, and is small there",
+            "c03, a maximum, equal to a source nearly everywhere: 0.377, not 0.606; c10: 0.011, not 0.975; c04: 0.5402, not 0.5405",
+        ),
+        Difference("VIFB, MEFB (MATLAB)", "levels multiplied by 255 once more", "below 2e-6; see qabf_vifb"),
         Difference("Linfeng Tang's published tables", "for an unknown reason not what the code gives today", "up to 0.001"),
     ),
 )
@@ -69,7 +76,7 @@ def qabf(fused: Fused) -> float:
     better="higher",
     bounds=(0, FOLDED.ceiling),
     reference=REFERENCE,
-    definition=SUM.format(tie="gF", fold="its absolute value: angles folded", levels="0..255"),
+    definition=SUM.format(fold="its absolute value: angles folded", levels="0..255") + "; the paper's, which no public code prints",
     passport=replace(
         PASSPORT,
         title="edge preservation, directions folded",
@@ -84,34 +91,11 @@ def qabf_folded(fused: Fused) -> float:
 
 
 @metric(
-    "qabf_tie_one",
-    better="higher",
-    bounds=(0, TIE_ONE.ceiling),
-    reference=REFERENCE,
-    definition=SUM.format(tie="1", fold="angles not folded", levels="0..255"),
-    passport=replace(
-        PASSPORT,
-        title="edge preservation, equal strengths as 1",
-        golden="Qabf(tie=1)",
-        differences=(
-            Difference(
-                "Linfeng Tang, VIFB, Diff-IF", "G = gF where strengths are equal", "c04: 0.5405120, not 0.5405117; at most 6e-4; see qabf"
-            ),
-        ),
-    ),
-    variant_of="qabf",
-)
-def qabf_tie_one(fused: Fused) -> float:
-    """The same where the ratio of equal strengths is 1, as it should be; nan where both sources are black everywhere."""
-    return _preserve(fused, TIE_ONE)
-
-
-@metric(
     "qabf_vifb",
     better="higher",
     bounds=(0, TIE_LARGE.ceiling),
     reference=REFERENCE,
-    definition=SUM.format(tie="gF", fold="angles not folded", levels="0..65025"),
+    definition=SUM.format(fold="angles not folded", levels="0..65025") + "; printed by VIFB and MEFB",
     passport=replace(
         PASSPORT,
         title="edge preservation of levels times 255",

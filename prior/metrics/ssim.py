@@ -47,6 +47,11 @@ PASSPORT = Passport(
         Difference("Diff-IF, released, with scikit-image 0.20 and later", "gives no data_range: raises an error", "no number"),
         Difference("VIFB", "Gaussian window of 11 px, plain covariance: `ssim_gaussian`", "c04: 1.088, not 1.072"),
         Difference("Linfeng Tang (MATLAB)", "Gaussian window of 11 px, L = 1 on levels of 0..255, mean", "c04: 0.464, not 1.072"),
+        Difference(
+            "Linfeng Tang (Python)",
+            "Gaussian window of 11 px, mean, L = 255 on levels multiplied by 255 once more, if they are floating point",
+            "c01: 0.450, where levels as bytes give 0.788, not 1.554",
+        ),
         Difference("chenzpstar (torch)", "Gaussian window of 11 px, mean", "c04: 0.544, not 1.072"),
         Difference("Topanxal (torch)", "uniform window of 11 px beyond a border of zeros", "c04: 1.092, not 1.072"),
     ),

@@ -43,6 +43,11 @@ PASSPORT = Passport(
         Difference("chenzpstar (torch)", "mean of the sources", "half: c04: 0.544, not 1.088"),
         Difference("MATLAB, ssim() of uint8", "replicated border, mean: `ssim_matlab`", "c04: 0.545, not 1.088"),
         Difference("Linfeng Tang (MATLAB)", "ssim() of doubles 0..255, so L = 1: `ssim_matlab_l1`", "c04: 0.464, not 1.088"),
+        Difference(
+            "Linfeng Tang (Python)",
+            "mean; L = 255 on levels multiplied by 255 once more, to 0..65025, if they are floating point",
+            "c01: 0.450, where levels as bytes give 0.788, not 1.576",
+        ),
         Difference("Topanxal (torch)", "uniform window beyond a border of zeros", "c04: 1.092, not 1.088"),
         Difference("Diff-IF", "uniform 7x7 window, sample covariance: `ssim`", "c04: 1.072, not 1.088"),
     ),
@@ -90,7 +95,7 @@ def compare_structure(fused: Fused) -> tuple[float, float]:
     better="higher",
     bounds=(-1, 1),
     reference=REFERENCE,
-    definition=DEFINITION + "L = 255, the border replicated",
+    definition=DEFINITION + "L = 255, the border replicated; printed by MATLAB's ssim() given bytes",
     passport=PASSPORT_MATLAB,
     variant_of="ssim_gaussian",
 )

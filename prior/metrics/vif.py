@@ -53,6 +53,7 @@ PASSPORT = Passport(
     differences=(
         Difference("Diff-IF", "calls it VIFF; an undefined term counts as 1", "none, but 1 for every constant source"),
         Difference("Diff-IF", "below 17 px swaps image and window in the convolution", "a wrong number: 1.69 on 16 px (c11)"),
+        Difference("other codes below 17 px", "MATLAB prints nan, torch stops", "no number"),
         Difference("Linfeng Tang (published tables)", "squares and products of unsigned bytes stop at 255", "c04: 0.922, not 0.510"),
         Difference("code given images in [0, 1]", "keeps the noise variance of 2", "2 to 4 times as large"),
         Difference("chenzpstar (torch)", "noise variance 325, as in VIFF", "c04: 1.483, not 0.510"),
@@ -145,8 +146,9 @@ def measure_fidelity_as_released(fused: Fused) -> float:
     better="higher",
     bounds=(0, math.inf),
     reference="Sheikh, Bovik 2006, 10.1109/TIP.2005.859378, with the noise variance of Han, Cai, Cao, Xu 2013",
-    definition=FORMULA.format("325.125"),
+    definition=FORMULA.format("325.125") + "; printed by chenzpstar",
     passport=NOISY,
+    term_noise="varies",
     variant_of="viff",
 )
 def measure_fidelity_above_noise(fused: Fused) -> tuple[float, float]:

@@ -33,18 +33,21 @@ from flows.evaluation_table import RANK, ROW_FIELDS, SHORTENED, Entry, Table, la
 from flows.latex import escape_latex, to_latex
 from flows.options import Format
 from flows.output import measure_cells
-from flows.single import score_files
+from flows.single import fuse_files, score_files
 from flows.standings import find_standings
+from prior import golden
 from prior.evaluate import STANDARD_METRICS, prepare
+from prior.golden import list_values
 from prior.pictures import read_picture, write_png
 from prior.published import PublishedFile
-from prior.registry import find_metric
+from prior.registry import find_method, find_metric
 from prior.statistics import Fused
 from storage.errors import FusionPriorError, InputError
 from storage.schema import FAILED, OK, ScoreRow
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
+GOLDEN = Path(golden.__file__).parent
 COLUMNS = choose_columns(["ssim", "ssim_a", "ssim_b", "mi", "scd"])
 
 PLUG_IN = "Metadata-Version: 2.1\nName: troublesome\nVersion: 1\n"
@@ -215,6 +218,25 @@ def test_a_file_that_is_not_there_is_said_so(folders: Path) -> None:
         score_files(*files, COLUMNS)
 
 
+def test_a_picture_of_another_size_and_a_folder_are_refused_with_a_remedy(folders: Path) -> None:
+    a, b = folders / "ir" / "p01.png", folders / "vis" / "p01.png"
+    with pytest.raises(InputError, match=r"is 63 x 55, its sources are 63 x 56; scores need equal sizes: name the picture in the size"):
+        score_files(a, b, folders / "fused" / "Knowledge_Bad=x" / "p01.png", COLUMNS)
+    with pytest.raises(InputError, match=r"fused is a folder, where a file is expected; name one picture in it"):
+        score_files(a, b, folders / "fused", COLUMNS)
+
+
+def test_names_of_metrics_are_found_in_either_case() -> None:
+    assert [one.name for one in choose_columns(["SSIM", "Vif_A", "q_CB"])] == ["ssim", "vif_a", "q_cb"]
+    assert choose_columns(["ALL"]) == choose_columns(["all"])
+    assert [one.name for one in choose_columns(["qcb", "VARIANCE", "AG", "mutinf"], "vifb")] == ["q_cb", "sd", "ag", "mi"]
+    named = [[one.name for one in choose_columns([name], "tang-matlab")] for name in ("nabf", "Nabf", "NABF", "NABF_swapped")]
+    assert named == [["nabf"], ["nabf", "nabf_swapped"], ["nabf", "nabf_swapped"], ["nabf_swapped"]]
+    assert [one.name for one in choose_columns(["IQA:ssim"])] == ["iqa:ssim"]
+    with pytest.raises(FusionPriorError, match="unknown metric 'SIM'; did you mean ssim"):
+        choose_columns(["SIM"])
+
+
 # --- tables -----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -323,9 +345,86 @@ def test_latex_escapes_what_it_reads_as_a_command() -> None:
 
 def test_sentences_tell_failures_before_missing_files(evaluation: Evaluation) -> None:
     told = list(describe(evaluation))
-    assert "4 of 12 pictures scored (5 missing, 1 other_pair, 1 unreadable, 1 wrong_size)" in told
-    first = told.index("4 of 12 pictures scored (5 missing, 1 other_pair, 1 unreadable, 1 wrong_size)") + 1
+    assert "4 of 7 pictures scored (1 other_pair, 1 unreadable, 1 wrong_size); 5 missing" in told
+    first = told.index("4 of 7 pictures scored (1 other_pair, 1 unreadable, 1 wrong_size); 5 missing") + 1
     assert all("has no file" not in one for one in told[first : first + 3]) and told[-1].startswith("… and 3 more")
+
+
+def test_pairs_that_cannot_be_used_are_counted_as_pairs(tmp_path: Path) -> None:
+    write_pairs(tmp_path, 3)
+    picture = read_picture(tmp_path / "fused" / "Mean" / "p00.png").pixels
+    for method, names in {"Half": ("p00", "p02"), "Twice": ("p00",)}.items():
+        for name in names:
+            write_png(tmp_path / "fused" / method / f"{name}.png", read_picture(tmp_path / "fused" / "Mean" / f"{name}.png").pixels)
+    cv2.imwrite(str(tmp_path / "fused" / "Twice" / "p00.bmp"), picture)
+    write_png(tmp_path / "vis" / "p01.png", np.zeros((56, 63), np.uint8))
+    write_png(tmp_path / "ir" / "p02.png", np.zeros((55, 63), np.uint8))
+    found = evaluate_folders(ask(tmp_path))
+    reasons = {(row.pair_id, row.method): row.reason for row in found.rows}
+    assert len(reasons) == 9 and reasons["p00", "Twice"] == "ambiguous" and reasons["p02", "Half"] == "size_mismatch"
+    assert [(pair.pair_id, pair.reason) for pair in found.unusable] == [("p01", "flat"), ("p02", "size_mismatch")]
+    sentence = "2 of 3 pictures scored (1 ambiguous); 2 of 3 pairs cannot be used for any method (1 flat, 1 size_mismatch)"
+    assert sentence in list(describe(found))
+
+
+# --- small pictures ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_pictures_of_any_size_are_scored_by_what_is_defined_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [GOLDEN / "c11_tiny16" / f"{which}.png" for which in "abf"]
+    score(*files, variant="liu2012", form=Format.json)
+    said = capsys.readouterr()
+    scores = json.loads(said.out)["scores"]
+    assert scores["q_s"] == pytest.approx(list_values("Q_S")["c11_tiny16"], rel=1e-6) and said.err == ""
+    score(*files, metrics="ms_ssim,EN", form=Format.json)
+    said = capsys.readouterr()
+    scores = json.loads(said.out)["scores"]
+    assert scores["vif"] is scores["ms_ssim"] is None and scores["en"] > 0 and scores["qabf"] > 0
+    assert said.err == "undefined, since the shorter side has 16 px: vif, vif_a, vif_b (from 41 px); ms_ssim (from 161 px)\n"
+    for name, file in zip(("ir", "vis", "fused/Mean"), files, strict=True):
+        write_png(tmp_path / name / "x.png", read_picture(file).pixels)
+        write_png(tmp_path / name / "y.png", read_picture(file).pixels[:2, :3])
+    found = evaluate_folders(ask(tmp_path, columns=choose_columns(["en", "ssim", "VIF"])))
+    assert [(row.status, sorted(name for name, one in row.scores.items() if math.isnan(one))) for row in found.rows] == [
+        (OK, ["vif"]),
+        (OK, ["ssim", "vif"]),
+    ]
+    assert found.notes == ("undefined on 2 pairs with too short a side, the shortest of 2 px: ssim (from 7 px); vif (from 41 px)",)
+    csv_rows = list(csv.DictReader(io.StringIO(write(found, tmp_path / "rows.csv").read_text())))
+    assert [row["vif"] for row in csv_rows] == ["", ""] and float(csv_rows[0]["ssim"]) < 2
+
+
+def test_a_list_that_names_nothing_is_no_default(folders: Path) -> None:
+    with pytest.raises(InputError, match="' , ' names nothing"):
+        score(folders, folders, folders, metrics=" , ")
+
+
+def test_one_pixel_is_scored_and_fusing_asks_for_as_much_as_a_build(tmp_path: Path) -> None:
+    files = [tmp_path / f"{which}.png" for which in "abf"]
+    for level, file in enumerate(files, 7):
+        write_png(file, np.full((1, 1), level, np.uint8))
+    scores, (flat, sentence) = score_files(*files, choose_columns(["mse", "ssim"]))
+    assert scores["mse"] == 2.5 and math.isnan(scores["ssim"]) and "ssim (from 7 px)" in sentence
+    assert "a.png: every pixel is 7; " in flat and flat.endswith("a build sets such a pair aside")
+    with pytest.raises(InputError, match="is 1 x 1; expected at least 41 px on each side, as in a build"):
+        fuse_files(find_method("average"), *files[:2], tmp_path / "out.png")
+
+
+def test_what_a_build_would_warn_of_or_refuse_is_told_by_hand_too(folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    a, b = folders / "ir" / "p01.png", folders / "vis" / "p01.png"
+    dark, flat, out = tmp_path / "dark.png", tmp_path / "flat.png", tmp_path / "out.png"
+    cv2.imwrite(str(dark), read_picture(a).pixels.astype(np.uint16))  # 16 bits of which 8 are used: nearly black
+    write_png(flat, np.full(read_picture(a).pixels.shape[:2], 9, np.uint8))
+    sentences = score_files(dark, b, a, COLUMNS)[1]
+    assert any(one.startswith(f"{dark}: nearly black") for one in sentences)
+    fuse_files(find_method("average"), dark, b, out)
+    assert str(dark) in caplog.text
+    with pytest.raises(InputError, match=r"flat.png: every pixel is 9; name pictures that show something"):
+        fuse_files(find_method("average"), a, flat, out)
+    before = a.read_bytes()
+    with pytest.raises(InputError, match=r"p01.png is a source, which the fused picture must not replace"):
+        fuse_files(find_method("average"), a, b, a)
+    assert a.read_bytes() == before
 
 
 # --- files ------------------------------------------------------------------------------------------------------------------------------
@@ -465,7 +564,7 @@ def test_the_command_prints_everything_and_says_what_failed(
     assert [one["name"] for one in found["metrics"]] == ["mi", "scd"] and len(found["rows"]) == 12 and len(found["notes"]) == 3
     mean = next(one for one in found["summary"] if one["method"] == "Mean")
     assert mean["pairs"] == 4 and mean["mean_rank"] == 1.0 and mean["metrics"]["mi"]["n"] == 4
-    assert "4 of 12 pictures scored" in err and "Traceback" not in err
+    assert "4 of 7 pictures scored" in err and "Traceback" not in err
     assert len((tmp_path / "all.csv").read_text().splitlines()) == 13 and r"\toprule" in (tmp_path / "table.tex").read_text()
 
 
@@ -547,6 +646,7 @@ def test_stopped_by_hand_it_leaves_no_file_and_no_process(start: Callable[..., "
     ("asked", "words"),
     [
         ({"metrics": "sim"}, "did you mean ssim"),
+        ({"metrics": ",,"}, "',,' names nothing; give names with commas between them, or leave the option out"),
         ({"variant": "vifbb"}, "did you mean vifb"),
         ({"out": "x.pdf"}, r"--out x.pdf: expected the name of a local file that ends in .parquet, .csv or .xlsx"),
         ({"out": "x"}, r"--out x: expected the name of a local file"),

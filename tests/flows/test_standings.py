@@ -103,7 +103,7 @@ def test_columns_are_the_standard_ones_or_those_named() -> None:
 def test_columns_of_a_variant_bear_our_names_and_those_that_it_prints(name: str) -> None:
     columns = choose_columns([], name)
     assert [(one.name, one.metric.name) for one in columns] == list(VARIANTS[name].metrics.items())
-    assert [one.printed for one in columns] == [VARIANTS[name].find_printed(one.name) for one in columns]
+    assert [one.printed for one in columns] == [VARIANTS[name].printed[one.name] for one in columns]
     assert all(one.label == one.printed and one.heading.startswith(one.printed) for one in columns)
     assert choose_columns(["all"], name) == columns
     assert [choose_columns([one], name) for one in VARIANTS[name].metrics] == [(column,) for column in columns]

@@ -93,6 +93,18 @@ def test_iqa_refuses_what_it_cannot_run(quiet: None) -> None:
         iqa.find_iqa("iqa:sssim")
 
 
+def test_iqa_names_the_models_without_weights_unless_another_is_mistyped(quiet: None) -> None:
+    assert iqa.list_weightless() == tuple(f"iqa:{model}" for model in sorted(iqa.SHORTEST_SIDES))
+    for name in ("iqa:", "iqa:quality"):
+        with pytest.raises(
+            UnknownName, match=f"unknown metric '{name}'; these need no weights: iqa:cw_ssim, .*, iqa:vsi; [0-9]+ more work"
+        ):
+            iqa.find_iqa(name)
+    with pytest.raises(UnknownName, match="did you mean iqa:musiq"):
+        iqa.find_iqa("iqa:musik")
+    assert iqa.find_iqa("iqa:PSNR").name == "iqa:psnr"
+
+
 @pytest.mark.parametrize("model", sorted(iqa.UNFIT))
 def test_iqa_refuses_models_of_anything_but_grey_pairs(model: str, quiet: None) -> None:
     assert model in iqa._list_models()

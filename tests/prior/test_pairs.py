@@ -14,7 +14,7 @@ import pytest
 
 from prior.arrays import Picture
 from prior.pairs import Inspection, PairRef, Scan, Source, flag_duplicates, inspect, load, scan
-from prior.pictures import hash_file, read_picture, write_png
+from prior.pictures import encode_png, hash_file, read_picture, write_png
 from storage.errors import InputError
 from storage.schema import DUPLICATE, MISREGISTERED, OK, PAIR_REASONS, QUARANTINED, TASKS
 
@@ -34,10 +34,16 @@ def source(tmp_path: Path) -> Source:
     return Source(a=tmp_path / "ir", b=tmp_path / "vis")
 
 
+def write_under(path: Path, picture: Picture) -> None:
+    """Write a PNG under whatever name; the format of a file is in its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(picture))
+
+
 def add(source: Source, name_a: str, name_b: str, seed: int = 0) -> None:
     """Add one picture to each folder."""
-    write_png(source.a / name_a, draw(seed))
-    write_png(source.b / name_b, 255 - draw(seed))
+    write_under(source.a / name_a, draw(seed))
+    write_under(source.b / name_b, 255 - draw(seed))
 
 
 def inspect_only(source: Source, *, max_shift: float | None = None) -> Inspection:
@@ -156,8 +162,8 @@ def test_when_nothing_pairs_the_names_are_shown(source: Source) -> None:
 
 def test_two_files_of_one_stem_are_ambiguous(source: Source) -> None:
     add(source, "x.png", "x.png")
-    write_png(source.a / "x.jpg", draw())
-    write_png(source.b / "y.jpg", draw())
+    write_under(source.a / "x.jpg", draw())
+    write_under(source.b / "y.jpg", draw())
     write_png(source.b / "y.png", draw())
     found = scan([source])
     (row,) = found.refused
@@ -209,6 +215,19 @@ def test_a_reference_is_light_and_pickles(source: Source) -> None:
     (ref,) = scan([source]).pairs
     assert pickle.loads(pickle.dumps(ref)) == ref
     assert len(pickle.dumps(ref)) < 2000
+
+
+@pytest.mark.parametrize("size", [(1, 2), (2, 2), (3, 7), (8, 8), (9, 9), (16, 16), (40, 500), (500, 1)])
+def test_pairs_of_any_size_are_inspected_where_that_is_asked(source: Source, size: tuple[int, int]) -> None:
+    a, b = np.random.default_rng(3).integers(0, 256, (2, *size)).astype(np.uint8)
+    write_png(source.a / "x.png", a)
+    write_png(source.b / "x.png", b)
+    (ref,) = scan([source]).pairs
+    assert inspect(ref).row.reason == "too_small"
+    found = inspect(ref, max_shift=1, smallest=1)
+    assert (found.row.status, found.row.height, found.row.width) == (OK, *size)
+    assert np.isnan(found.row.shift) and found.row.shift_confidence == 0 and found.row.flags == ()
+    assert found.signature is not None and found.signature.size == size and not found.signature.vectors.any()
 
 
 def test_the_pair_hash_follows_what_decides_the_pixels(source: Source) -> None:
@@ -366,7 +385,7 @@ def test_real_gifs_named_png(shared: Path) -> None:
 def test_real_names_that_only_a_pattern_pairs(shared: Path, source: Source) -> None:
     for path in sorted((shared / "data/quirks/tno21_vis_jpg").iterdir()):
         shutil.copy(path, source.b)
-        write_png(source.a / f"{path.stem.replace('VIS', 'IR')}.bmp", 255 - read_picture(path).pixels)
+        write_under(source.a / f"{path.stem.replace('VIS', 'IR')}.bmp", 255 - read_picture(path).pixels)
     with pytest.raises(InputError, match="nothing pairs"):
         scan([source])
     found = scan([replace(source, pattern="IR{key} VIS{key}")])

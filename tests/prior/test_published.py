@@ -14,7 +14,7 @@ from PIL import Image
 
 from prior.arrays import Picture, luma
 from prior.pairs import PairRef, Source, inspect, scan
-from prior.pictures import hash_file, read_picture, write_png
+from prior.pictures import encode_png, hash_file, read_picture, write_png
 from prior.published import PublishedFile, find_files, index_published, inspect_published, list_methods, load_published
 from prior.signatures import MARGIN, SignatureGroup, find_other_pair, group_signatures, sign_pair, signature
 from storage.errors import CandidateError, InputError
@@ -28,6 +28,12 @@ def draw(seed: int, size: tuple[int, int] = SIZE) -> Picture:
     noise = np.random.default_rng(seed).standard_normal(size).astype(np.float32)
     blurred = cv2.GaussianBlur(noise, (0, 0), 2)
     return cv2.normalize(blurred, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)  # type: ignore[call-overload, no-any-return]
+
+
+def write_under(path: Path, picture: Picture) -> None:
+    """Write a PNG under whatever name; the format of a file is in its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(picture))
 
 
 def make_ref(key: str = "1", a: str = "1.png", b: str = "1.png") -> PairRef:
@@ -95,7 +101,7 @@ def test_a_method_folder_that_leads_elsewhere_is_refused(tmp_path: Path) -> None
 
 def test_files_are_found_by_key_or_by_the_name_of_a_source(tmp_path: Path) -> None:
     for method, name in (("K", "7.bmp"), ("A", "IR7.PNG"), ("B", "VIS7.jpg"), ("none", "8.png"), ("two", "7.png"), ("two", "7.jpg")):
-        write_png(tmp_path / method / name, draw(1))
+        write_under(tmp_path / method / name, draw(1))
     write_png(tmp_path / "K" / "IR7.png", draw(1))
     write_png(tmp_path / "K" / ".ipynb_checkpoints" / "7.png", draw(1))
     (tmp_path / "K" / "null").write_text("")
@@ -173,9 +179,9 @@ def test_bad_files_are_failures_with_their_reason(tmp_path: Path, case: str, rea
 
 def test_two_files_for_one_pair_are_a_failure(tmp_path: Path) -> None:
     for name in ("1.bmp", "1.png"):
-        write_png(tmp_path / name, draw(1))
+        write_under(tmp_path / name, draw(1))
     (file,) = inspect_published("1", SIZE, {"published:CNN": (tmp_path / "1.bmp", tmp_path / "1.png")}, make_group())
-    assert file.status == FAILED and "1.bmp, 1.png claim the same pair" in file.message
+    assert (file.status, file.reason) == (FAILED, "ambiguous") and "1.bmp, 1.png claim the same pair" in file.message
 
 
 def test_the_other_pair_is_named(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def _logistic(x: Field) -> Field:
 
 
 def qabf(a: Grey, b: Grey, f: Grey, how: str) -> float:
-    """Xydeas and Petrovic 2000 as in the public codes, but for one thing: "folded", "tie one" or "vifb"."""
+    """Xydeas and Petrovic 2000 as in the public codes, but for one thing: "folded" or "vifb"."""
     images = [x.astype(np.float64) * (255 if how == "vifb" else 1) for x in (a, b, f)]
     slopes = [sobel(x, "constant") for x in images]
     strengths = [np.hypot(*both) for both in slopes]
@@ -157,7 +157,7 @@ def qabf(a: Grey, b: Grey, f: Grey, how: str) -> float:
     for strength, angle in zip(strengths[:2], angles[:2], strict=True):
         larger = np.maximum(strength, strengths[2])
         ratio = np.minimum(strength, strengths[2]) / np.where(larger == 0, 1, larger)
-        ratio = np.where(strength == strengths[2], 1.0 if how == "tie one" else strengths[2], ratio)
+        ratio = np.where(strength == strengths[2], strengths[2], ratio)
         agreement = _fold(angle - angles[2]) if how == "folded" else 1 - np.abs(angle - angles[2]) * 2 / np.pi
         kept += float(np.sum(BEST * _logistic(15 * (ratio - 0.5)) * _logistic(22 * (agreement - 0.8)) * strength))
     total = float(strengths[0].sum() + strengths[1].sum())
@@ -201,7 +201,6 @@ METRICS = {
     "q_m": q_m,
     "q_g": q_g,
     "qabf_folded": lambda a, b, f: qabf(a, b, f, "folded"),
-    "qabf_tie_one": lambda a, b, f: qabf(a, b, f, "tie one"),
     "qabf_vifb": lambda a, b, f: qabf(a, b, f, "vifb"),
     "nabf": lambda a, b, f: petrovic(a, b, f)["nabf"],
     "labf": lambda a, b, f: petrovic(a, b, f)["labf"],
