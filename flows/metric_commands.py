@@ -36,6 +36,8 @@ def metrics(
     """The metrics: direction, bounds, how the sources enter, the smallest side, reference; or one metric's passport.
 
     better: the direction that is better; zero, the nearer to zero the better. smallest: px that the shorter side must have.
+    iqa:MODEL is a model of pyiqa besides; `fusion-prior metrics iqa:` names those that need no weights.
+
     csv and json always list the terms of one source (`vif_a`) and the variants, too. --check counts apart what was compared, what is
     undefined on both sides, and what is not asserted, with the reasons; it ends with exit code 1 where an error, relative to the golden
     value, is beyond the metric's tolerance, and where no golden value of a metric is a number.

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from flows.columns import ARROWS, choose_columns
 from flows.passports import list_excluded, list_golden, to_sheet, write_bounds
+from prior.metrics.iqa import list_weightless
 from prior.registry import Metric, metrics
 from prior.variants import VARIANTS, Variant
 
@@ -36,6 +37,11 @@ VARIANTS_INTRODUCTION = """## Variants: the numbers that public code prints
 that it prints.
 """
 
+MODELS = """## Models of pyiqa
+
+`iqa:MODEL` in `--metrics` and in recipes is a model of pyiqa (Chen and Mo, 2022); one that compares with a reference is the mean over both
+sources. Without any weights work {weightless}. Learned models work where pyiqa finds their weights on the machine; nothing is downloaded.
+"""
 
 _KEPT = re.compile(r"(`[^`]*`|\]\(#[^)]*\))")
 _SPECIAL = re.compile(r"[\\*_|<>]")
@@ -49,6 +55,7 @@ def write_page() -> str:
         INTRODUCTION,
         _write_overview(mains),
         *(_write_section(one, [term for term in known if term.term_of == one.name]) for one in mains),
+        MODELS.format(weightless=", ".join(f"`{name}`" for name in list_weightless())),
         VARIANTS_INTRODUCTION,
         *(_write_variant(one) for one in VARIANTS.values()),
         "## Their definitions that are not ours\n",
