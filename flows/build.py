@@ -13,7 +13,7 @@ from flows.progress import Report, stay_silent
 from flows.publish import publish
 from flows.recipe import Recipe, SourceBlock
 from flows.survey import quarantine, take_survey
-from flows.words import describe_death
+from flows.words import count, describe_death
 from flows.work import PairDone, PairTask, run_pair
 from flows.workers import check_workers
 from prior.examples import write_examples
@@ -106,14 +106,19 @@ def _plan_again(recipe: Recipe, store: Store, plan: Plan, done: Sequence[PairDon
 
 
 def _tell(plan: Plan) -> None:
-    candidates = sum(len(task.candidates) - len(task.known) for task in plan.todo)
-    logger.info(
-        "%d pairs usable of %d; %d candidates to evaluate on %d pairs", len(plan.pairs), len(plan.survey.rows), candidates, len(plan.todo)
-    )
+    logger.info("%s usable of %d; %s", count(len(plan.pairs), "pair"), len(plan.survey.rows), describe_todo(plan.todo))
     for sentence in plan.survey.warnings[:WARNINGS]:
         logger.warning("%s", sentence)
     if len(plan.survey.warnings) > WARNINGS:
-        logger.warning("… and %d more warnings", len(plan.survey.warnings) - WARNINGS)
+        logger.warning("… and %s", count(len(plan.survey.warnings) - WARNINGS, "more warning"))
+
+
+def describe_todo(todo: Sequence[PairTask]) -> str:
+    """What is left for the workers: candidates to evaluate, or pairs whose pictures alone are to be made."""
+    candidates, pairs = sum(len(task.candidates) - len(task.known) for task in todo), count(len(todo), "pair")
+    if not todo:
+        return "nothing to evaluate"
+    return f"{count(candidates, 'candidate')} to evaluate on {pairs}" if candidates else f"{pairs} to finish, all candidates known"
 
 
 def with_sources(recipe: Recipe, folder: Path) -> Recipe:
@@ -147,7 +152,7 @@ def finish(plan: Plan, store: Store, run: RunBatches, plan_again: Callable[[Plan
         plan = plan_again(plan, list(run(cut_batches(plan.todo))))
     if plan.todo:
         raise StoreError(
-            f"{len(plan.todo)} pairs are still not finished in {store.address}; run the same command again: finished work is kept"
+            f"not finished in {store.address}: {count(len(plan.todo), 'pair')}; run the same command again: finished work is kept"
         )
     return plan
 

@@ -247,7 +247,9 @@ def _tell_others(before: Held, after: Held) -> Iterator[tuple[str, str]]:
 
 
 def _tell_libraries(before: Held, after: Held) -> str:
-    changes = _tell_changes(before.side.manifest.get("versions", {}), after.side.manifest.get("versions", {}))
+    versions = [held.side.manifest.get("versions", {}) for held in (before, after)]
+    both = versions[0].keys() & versions[1].keys()  # an older release named fewer
+    changes = _tell_changes(*({name: one[name] for name in both} for one in versions))
     return f"nothing recorded differs but libraries: {changes}" if changes else "nothing recorded differs"
 
 

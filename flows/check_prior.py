@@ -11,6 +11,7 @@ from flows.logs import open_logs
 from flows.notices import name_run, tell_failure
 from flows.progress import show_progress
 from flows.repair import Left, repair_store
+from flows.words import count, name_first
 from storage.errors import StoreError
 from storage.findings import Finding
 from storage.verify import verify_store
@@ -48,26 +49,24 @@ def check_prior(store: str = "store", snapshot: str = "", repair: bool = False) 
     leave_findings([*(to_row(one.finding, f"stays: {one.reason}") for one in done.left), *mended])
     if done.left:
         raise StoreError(_name_left(store, done.left))
-    return f"{len(done.repaired)} damages are mended; {describe(done.verification)}"
+    return f"mended: {count(len(done.repaired), 'damage')}; {describe(done.verification)}"
 
 
 @spare("findings")
 def leave_findings(rows: list[dict[str, Any]]) -> None:
     """A table of what is damaged, and of what became of it."""
     table = [{name: ", ".join(one) if isinstance(one, tuple) else one for name, one in row.items()} for row in rows[:LISTED]]
-    create_table_artifact(table, key="check-prior-findings", description=f"{len(rows)} damages")
+    create_table_artifact(table, key="check-prior-findings", description=count(len(rows), "damage"))
 
 
 def _name_findings(store: str, found: tuple[Finding, ...]) -> str:
-    named = "; ".join(one.sentence for one in found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
-    return f"{store} is damaged: {named}. Mend it with: fusion-prior repair --store {store}"
+    named = name_first([one.sentence for one in found], comma="; ")
+    return f"{store} is damaged in {count(len(found), 'place')}: {named}; mend it with: fusion-prior repair --store {store}"
 
 
 def _name_left(store: str, left: tuple[Left, ...]) -> str:
-    named = "; ".join(f"{one.finding.sentence} ({one.reason})" for one in left[:3]) + (
-        f"; and {len(left) - 3} more" if len(left) > 3 else ""
-    )
-    return f"{store} is damaged in a way that cannot be mended: {named}"
+    named = name_first([f"{one.finding.sentence} ({one.reason})" for one in left], comma="; ")
+    return f"{store} is damaged in {count(len(left), 'place')} that cannot be mended: {named}"
 
 
 if __name__ == "__main__":

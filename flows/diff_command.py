@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.options import Format, RowFormat, Store
+from flows.words import count, name_first
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,10 +86,11 @@ def describe(found: "Diff", shown: int) -> list[str]:
     sentences.append(f"{found.kept} of {found.kept + len(found.winners)} winners are the same")
     sentences.append(f"mean value {_to_text(found.mean_before)} -> {_to_text(found.mean_after)}")
     if found.unvalued:
-        sentences.append(f"{found.unvalued} pairs are left out of the means: a winner of theirs has no value under {found.criterion}")
+        left_out = count(found.unvalued, "pair")
+        sentences.append(f"left out of the means: {left_out}, where a winner has no value under {found.criterion}")
     for what, pair_ids in (("new", found.added), ("gone", found.removed), ("of other content", found.changed)):
         if pair_ids:
-            sentences.append(f"{len(pair_ids)} pairs are {what}: {', '.join(pair_ids[:5])}{' …' if len(pair_ids) > 5 else ''}")
+            sentences.append(f"{what}: {count(len(pair_ids), 'pair')} ({name_first(pair_ids, 5)})")
     return sentences
 
 

@@ -82,12 +82,17 @@ def _rehearse(todo: Sequence[PairPlan], folder: Path, client: Client) -> float:
     return seconds * sum(map(_pixels, todo)) / _pixels(median) / count_workers(client)
 
 
+def count_channels(form: str) -> int:
+    """How many planes a decoded file takes, from its format, such as "png grey-as-rgb8"; a palette is taken to be in colour."""
+    return 1 if form.partition(" ")[2].startswith("grey") else 3
+
+
 def _pixels(one: PairPlan) -> int:
     return one.pair.height * one.pair.width
 
 
 def _planes(one: PairPlan, keep: str) -> int:
     """How many planes a pair's pictures take."""
-    channels = [3 if "rgb" in form or "palette" in form else 1 for form in (one.pair.a_format, one.pair.b_format)]
+    channels = [count_channels(form) for form in (one.pair.a_format, one.pair.b_format)]
     kept = len(one.task.candidates) if keep == "all" else 0
     return sum(channels) + max(channels) * (1 + kept)

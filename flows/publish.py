@@ -4,15 +4,17 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from typing import Any
 
 from flows.plan import PairPlan, Plan, choose
+from flows.provenance import hash_sources, list_versions
 from flows.recipe import Recipe, SourceBlock
 from flows.summary import count_failures, name_reasons
+from flows.words import count, name_first
 from flows.work import PairTask
 from prior import registry
 from prior.evaluate import EVALUATION
+from prior.pictures import show_path
 from prior.published import PREFIX
 from prior.select import Choice, Policy, find_values, may_win
 from storage import journal
@@ -42,6 +44,10 @@ from storage.snapshot import Snapshot
 from storage.tables import TableReference, to_selection_rows, to_table, write_table
 
 LIBRARIES = ("fusion-prior", "numpy", "scipy", "opencv-python-headless", "numba", "PyWavelets", "pillow", "zarr", "icechunk", "pyarrow")
+"""What decides the numbers: workers must have the same versions."""
+
+RECORDED = (*LIBRARIES, "scikit-image", "dask", "prefect")
+"""What a manifest names the versions of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,8 @@ def publish(recipe: Recipe, store: Store, plan: Plan, tag: str = "") -> Snapshot
         references = write_tables(store, plan, finished, selections)
         manifest = make_manifest(recipe, plan, finished, selections, references)
         facts = describe_commit(manifest, finished, selections)
-        message = f"{facts['selections']} of {facts['pairs']} pairs, {facts['candidates']} candidates, by {facts['criterion']}"
+        scored = count(facts["candidates"], "candidate")
+        message = f"{facts['selections']} of {count(facts['pairs'], 'pair')}, {scored}, by {facts['criterion']}"
         snapshot = Snapshot(store, draft.commit(message, manifest, facts))
         _check(snapshot, [one.pair_id for one in won if one.image_changed])
         write_seal(store, snapshot.id, draft, references.values())
@@ -248,7 +255,7 @@ def find_licence(method: str, block: SourceBlock, plan: Plan) -> str:
     return str(plan.methods[method]["licence"])
 
 
-def count(plan: Plan, finished: Sequence[Finished]) -> dict[str, int]:
+def count_all(plan: Plan, finished: Sequence[Finished]) -> dict[str, int]:
     """How many of everything."""
     statuses = Counter(row.status for one in finished for row in one.rows)
     return {
@@ -281,12 +288,13 @@ def make_manifest(
         "evaluation": EVALUATION,
         "methods": {name: dict(one) for name, one in plan.methods.items()},
         "metrics": dict(plan.metrics),
-        "licences": {block.name or block.a.name: block.licence for block in blocks},
+        "licences": {block.name or show_path(block.a.name): block.licence for block in blocks},
         "used": _list_used(plan, finished, selections),
-        "versions": {name: version(name) for name in LIBRARIES},
-        "counts": count(plan, finished),
-        "orphans": [str(path) for path in plan.survey.orphans],
-        "clutter": [str(path) for path in plan.survey.clutter],
+        "sources": hash_sources(plan.survey.rows),
+        "versions": list_versions(RECORDED),
+        "counts": count_all(plan, finished),
+        "orphans": [show_path(path) for path in plan.survey.orphans],
+        "clutter": [show_path(path) for path in plan.survey.clutter],
         "tables": {name: reference.to_json() for name, reference in references.items()},
     }
 
@@ -326,7 +334,7 @@ def _check(snapshot: Snapshot, pair_ids: Sequence[str]) -> None:
     wrong = [pair_id for pair_id, digest in zip(pair_ids, found, strict=True) if digest != hashes[pair_id]]
     if wrong:
         raise StoreError(
-            f"{snapshot.store.address} does not read back what was written for {', '.join(wrong[:5])}; nothing was published: "
+            f"{snapshot.store.address} does not read back what was written for {name_first(wrong, 5)}; nothing was published: "
             "check the disk, then build again"
         )
 

@@ -1,6 +1,8 @@
 """A sheet of one pair: its sources and its best candidates side by side, each with its scores."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -9,42 +11,86 @@ from flows.candidates import recover
 from flows.summary import group_scores, make_policy
 from prior.arrays import Picture
 from prior.select import find_values, rank
-from storage.errors import InputError
-from storage.schema import COPY_OF_SOURCE, ScoreRow
+from storage.errors import InputError, unknown_name
+from storage.schema import COPY_OF_SOURCE, NO_CANDIDATE, OK, ScoreRow
 from storage.snapshot import Snapshot
 
 TILE = 420  # px, the width of one picture on the sheet
 COLUMNS, MANY_COLUMNS = 3, 6
 MANY = 12  # tiles, from which on a sheet is wide
 GAP = 12
+HEAD = 76
 CAPTION = 58
-PAPER, INK, FAINT = (250, 250, 248), (20, 20, 20), (110, 110, 110)
+PAPER, INK, FAINT, MARKED = (250, 250, 248), (20, 20, 20), (110, 110, 110), (20, 110, 60)
+LOST = "its picture was not kept and cannot be made again"
 
-Tile = tuple[Picture | None, str, str]
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One picture, None where it cannot be had any more, with its title, the word that marks it, and its caption."""
+
+    picture: Picture | None
+    title: str
+    caption: str
+    mark: str = ""
 
 
-def draw_sheet(snapshot: Snapshot, pair_id: str, best: int) -> Picture:
-    """The sources of a pair and its best candidates, with value and scores.
+def draw_sheet(snapshot: Snapshot, pair_id: str, best: int, version: str = "") -> Picture:
+    """The sources of a pair and its best candidates, with value and scores, under a line that says what all of it is.
 
     Args:
         snapshot: where the pair is.
         pair_id: the pair.
         best: how many candidates to show.
+        version: what the snapshot was asked for as, if not by its id.
 
     Returns:
         uint8 RGB.
 
     Raises:
-        InputError: the snapshot holds no image of this pair.
+        UnknownName: there is no such pair.
+        InputError: it was set aside, or has no candidate.
     """
-    pictures = snapshot.pictures(pair_id)
-    row = next(one for one in snapshot.table("pairs").to_pylist() if one["pair_id"] == pair_id)
-    sources: list[Tile] = [
-        (pictures["a"], f"a: {row['a_modality']}", row["a_format"]),
-        (pictures["b"], f"b: {row['b_modality']}", row["b_format"]),
+    row = _find_pair(snapshot, pair_id)
+    pictures, winner = snapshot.pictures(pair_id), snapshot.winner_of(pair_id)
+    sources = [
+        Tile(pictures["a"], f"a: {row['a_modality']}", row["a_format"]),
+        Tile(pictures["b"], f"b: {row['b_modality']}", row["b_format"]),
     ]
-    candidates = [_tile(snapshot, one, value) for one, value in rank_candidates(snapshot, pair_id)[:best]]
-    return _compose([*sources, *candidates])
+    candidates = [
+        Tile(recover(snapshot, one), f"{one.method}   {value:.4f}", _describe(one), "winner" if one.method == winner else "")
+        for one, value in rank_candidates(snapshot, pair_id)[:best]
+    ]
+    return _compose(_head(snapshot, pair_id, version), [*sources, *candidates])
+
+
+def _find_pair(snapshot: Snapshot, pair_id: str) -> dict[str, str]:
+    """What the table says of a pair that has pictures.
+
+    Raises:
+        UnknownName: there is no such pair; the nearest ids are named.
+        InputError: it has none, for a reason that is told.
+    """
+    columns = ("pair_id", "status", "reason", "message", "a_modality", "b_modality", "a_format", "b_format")
+    rows = {one["pair_id"]: one for one in snapshot.table("pairs", columns).to_pylist()}
+    if pair_id not in rows:
+        raise unknown_name("pair", pair_id, rows)
+    row: dict[str, str] = rows[pair_id]
+    if row["status"] != OK:
+        state = ", ".join(dict.fromkeys((row["status"], row["reason"])))
+        why = row["message"].removeprefix(f"pair {pair_id}: ") + (
+            "; `fusion-prior scores` says more" if row["status"] == NO_CANDIDATE else ""
+        )
+        raise InputError(f"pair {pair_id!r} has no pictures to show ({state}): {why}")
+    return row
+
+
+def _head(snapshot: Snapshot, pair_id: str, version: str) -> tuple[str, str]:
+    """Which pair it is, by which criterion and in which snapshot; and what the numbers are."""
+    name, rule = str(snapshot.manifest["criterion"]["name"]), str(snapshot.manifest["criterion"]["rule"])
+    named = snapshot.id if version in ("", snapshot.id) else f"{version} ({snapshot.id})"
+    value = f"the value by {name}" + ("" if rule == name else f", which is {rule}")
+    return f"{pair_id} · {name} · snapshot {named}", f"beside each method {value}; below it single scores"
 
 
 def rank_candidates(snapshot: Snapshot, pair_id: str) -> list[tuple[ScoreRow, float]]:
@@ -67,31 +113,44 @@ def rank_candidates(snapshot: Snapshot, pair_id: str) -> list[tuple[ScoreRow, fl
     return sorted(ranked, key=place)
 
 
-def _tile(snapshot: Snapshot, row: ScoreRow, value: float) -> Tile:
-    scores = "  ".join(f"{name} {row.scores[name]:.3f}" for name in ("ssim", "vif", "qabf") if name in row.scores)
-    note = "  ".join(row.flags)
-    return recover(snapshot, row), f"{row.method}   {value:.4f}", f"{scores}  {note}"
+def _describe(row: ScoreRow) -> str:
+    scores = (f"{name} {row.scores[name]:.3f}" for name in ("ssim", "vif", "qabf") if name in row.scores)
+    return "  ".join((*scores, *row.flags))
 
 
-def _compose(tiles: list[Tile]) -> Picture:
-    height = max(_fit(picture).shape[0] for picture, _, _ in tiles if picture is not None)
+def _compose(head: tuple[str, str], tiles: Sequence[Tile]) -> Picture:
+    height = max(_fit(tile.picture).shape[0] for tile in tiles if tile.picture is not None)
     columns = min(COLUMNS if len(tiles) < MANY else MANY_COLUMNS, len(tiles))
     rows = -(-len(tiles) // columns)
-    sheet = Image.new("RGB", (columns * (TILE + GAP) + GAP, rows * (height + CAPTION + GAP) + GAP), PAPER)
+    width = columns * (TILE + GAP) + GAP
+    sheet = Image.new("RGB", (width, HEAD + rows * (height + CAPTION + GAP)), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for number, (picture, title, caption) in enumerate(tiles):
+    _write(draw, (GAP, GAP), head[0], 24, INK, width - 2 * GAP)
+    _write(draw, (GAP, GAP + 32), head[1], 15, FAINT, width - 2 * GAP)
+    for number, tile in enumerate(tiles):
         x = GAP + number % columns * (TILE + GAP)
-        y = GAP + number // columns * (height + CAPTION + GAP)
-        if picture is None:
+        y = HEAD + number // columns * (height + CAPTION + GAP)
+        if tile.picture is None:
             draw.rectangle((x, y, x + TILE, y + height), outline=FAINT)
-            draw.text(
-                (x + GAP, y + height // 2), "its picture was not kept and cannot be made again", FAINT, font=ImageFont.load_default(15)
-            )
+            _write(draw, (x + GAP, y + height // 2), LOST, 15, FAINT, TILE - 2 * GAP)
         else:
-            sheet.paste(Image.fromarray(_fit(picture)), (x, y))
-        draw.text((x, y + height + 6), title, INK, font=ImageFont.load_default(18))
-        draw.text((x, y + height + 30), caption, FAINT, font=ImageFont.load_default(13))
+            sheet.paste(Image.fromarray(_fit(tile.picture)), (x, y))
+        mark = round(draw.textlength(tile.mark, ImageFont.load_default(18)))
+        _write(draw, (x + TILE - mark, y + height + 6), tile.mark, 18, MARKED, mark)
+        _write(draw, (x, y + height + 6), tile.title, 18, INK, TILE - mark - GAP)
+        _write(draw, (x, y + height + 30), tile.caption, 13, FAINT, TILE)
     return np.asarray(sheet)
+
+
+def _write(draw: ImageDraw.ImageDraw, place: tuple[int, int], text: str, size: int, colour: tuple[int, int, int], width: int) -> None:
+    """One line of text, cut where it would be wider than there is room."""
+    font = ImageFont.load_default(size)
+    line = " ".join(text.splitlines())
+    if draw.textlength(line, font) > width:
+        while line and draw.textlength(f"{line} …", font) > width:
+            line = line[:-1]
+        line = f"{line.rstrip()} …"
+    draw.text(place, line, colour, font=font)
 
 
 def _fit(picture: Picture) -> Picture:

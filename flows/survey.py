@@ -14,6 +14,7 @@ from flows.recipe import Recipe, SourceBlock
 from flows.words import describe_death, name_first
 from prior.groups import Scene, assign_splits
 from prior.pairs import Inspection, PairRef, flag_duplicates, inspect, scan, set_aside
+from prior.pictures import show_path
 from prior.published import PublishedFile, fail_all, find_files, index_published, inspect_published
 from prior.signatures import PairSignature, SignatureGroup, group_signatures
 from storage.schema import EXCLUDED, OK, QUARANTINED, PairRow
@@ -92,8 +93,8 @@ def _exclude(ref: PairRef) -> PairRow:
         status=EXCLUDED,
         reason="excluded",
         message=message,
-        a_path=str(ref.a),
-        b_path=str(ref.b),
+        a_path=show_path(ref.a),
+        b_path=show_path(ref.b),
     )
 
 

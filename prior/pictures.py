@@ -102,16 +102,25 @@ def write_png(path: Path, picture: Picture) -> None:
     """Write a picture losslessly; the file appears whole or not at all.
 
     Args:
-        path: where to; its folder is made.
+        path: where to, as .png or without an extension; its folder is made.
         picture: uint8, `(H, W)` or `(H, W, 3)` RGB.
+
+    Raises:
+        InputError: its extension is that of another format, or it cannot be written there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    if path.suffix.lower() not in ("", ".png"):
+        raise InputError(f"{show_path(path)} would be a PNG under the extension {show_path(path.suffix)}; name a file that ends in .png")
+    content = encode_png(picture)
     try:
-        draft.write_bytes(encode_png(picture))
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(f"{show_path(path)} cannot be written ({error.strerror or error}); name another file") from error
 
 
 def encode_png(picture: Picture) -> bytes:

@@ -50,10 +50,13 @@ def test_damage_fails_the_run_and_is_named(store: Store, left: list[dict[str, An
     path = store.files.list(CHUNKS)[0]
     content = store.files.read(path)
     store.files.delete(path)
-    with pytest.raises(StoreError, match=rf"is damaged: {path} is missing: it hits p\. Mend it with: fusion-prior repair --store "):
+    with pytest.raises(
+        StoreError, match=rf"is damaged in 1 place: {path} is missing: it hits p; mend it with: fusion-prior repair --store "
+    ):
         check_prior.fn(store=store.address)
     (table,) = left
     assert table["key"] == "check-prior-findings"
+    assert table["description"] == "1 damage"
     assert (table["rows"][0]["kind"], table["rows"][0]["pairs"]) == ("missing", "p")
     store.files.write(path, content)
     assert check_prior.fn(store=store.address)
@@ -62,12 +65,12 @@ def test_damage_fails_the_run_and_is_named(store: Store, left: list[dict[str, An
 def test_what_can_be_mended_is_mended_where_it_is_asked_for(store: Store, left: list[dict[str, Any]]) -> None:
     path = store.files.list("tables")[0]
     store.files.delete(path)
-    assert check_prior.fn(store=store.address, repair=True).startswith("1 damages are mended; no damage in 2 snapshots")
+    assert check_prior.fn(store=store.address, repair=True).startswith("mended: 1 damage; no damage in 2 snapshots")
     assert left[0]["rows"][0]["outcome"] == "mended"
     for chunk in store.files.list(CHUNKS):
         store.files.delete(chunk)
     store.files.delete(path)
-    with pytest.raises(StoreError, match=r"is damaged in a way that cannot be mended: .* it hits p"):
+    with pytest.raises(StoreError, match=r"is damaged in 2 places that cannot be mended: .* it hits p"):
         check_prior.fn(store=store.address, repair=True)
     assert sorted(str(row["outcome"]).partition(":")[0] for row in left[1]["rows"]) == ["mended", "stays", "stays"]
 

@@ -182,6 +182,12 @@ CAUSES = [
         "unexplained",
         "nothing recorded differs but libraries: numpy 2.3 -> 2.4",
     ),
+    (
+        replace(BASE, more={"versions": {"numpy": "2.3"}}),
+        replace(RENDERED, more={"versions": {"Python": "3.11.7", "numpy": "2.3"}}),
+        "unexplained",
+        "nothing recorded differs",
+    ),
 ]
 
 
@@ -352,6 +358,14 @@ def test_a_terminal_is_shown_what_did_most(compare: Compare) -> None:
     assert [row["pair_id"] for row in to_terminal_rows(found, 2)] == ["p3", "p4"]
     assert describe(found, 2)[0].startswith("2 of 5 changed winners are shown")
     assert not any("shown" in sentence for sentence in describe(found, 5))
+
+
+def test_what_a_table_leaves_out_is_counted_and_named(compare: Compare) -> None:
+    many = {f"n{number}": (score(f"n{number}", "tif", 1.0),) for number in range(7)}
+    told = describe(compare(BASE, replace(BASE, rows={"q": BASE.rows["q"]} | many)), 10)
+    assert told[-2:] == ["new: 7 pairs (n0, n1, n2, n3, n4 …)", "gone: 1 pair (p)"]
+    unvalued = describe(compare(BASE, change(criterion="vif + 0*z", metrics={"ssim": 1, "vif": 1, "z": 1})), 2)
+    assert any(sentence.startswith("left out of the means: 2 pairs, where a winner has no value under ") for sentence in unvalued)
 
 
 def test_a_mean_of_nothing_is_none(compare: Compare) -> None:

@@ -377,6 +377,28 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["x.jpg", "x.JPEG", "x.tif", "x.png.bmp", "scan.2024"])
+def test_no_png_is_written_under_another_extension(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        InputError, match=rf"{name} would be a PNG under the extension \{Path(name).suffix}; name a file that ends in \.png"
+    ):
+        write_png(tmp_path / "new" / name, draw())
+    assert list(tmp_path.iterdir()) == []
+    for fine in ("x.PNG", "x"):
+        write_png(tmp_path / fine, draw())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x", "x.PNG"]
+
+
+@pytest.mark.parametrize("name", ["folder", "file/x.png", "/proc/x.png", f"{'x' * 300}.png"])
+def test_what_cannot_be_written_is_named_with_the_remedy(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"(folder|x\.png) cannot be written \(.+\); name another file"):
+        write_png(tmp_path / name, draw())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
 def test_hashes_follow_the_bytes(tmp_path: Path) -> None:
     path = save(tmp_path / "x.png", draw())
     before = hash_file(path)
