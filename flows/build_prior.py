@@ -21,6 +21,7 @@ from flows.cluster import make_tls, open_client
 from flows.events import announce_snapshot
 from flows.logs import open_logs
 from flows.notices import name_run, tell_failure
+from flows.options import check_worker_count
 from flows.progress import Report, show_progress
 from flows.recipe import Keep, Task, collect_recipe
 from flows.summary import summarise
@@ -106,7 +107,7 @@ def build_prior(
         published: folder with one folder of published results per method.
         pattern: how the files of a pair are named, such as "IR{key} VIS{key}"; by default they share their stem.
         task: infrared-visible, medical, multi-focus or multi-exposure.
-        methods: live methods, or sets of them: fast, standard, all, none, or the name of a task.
+        methods: live methods, or sets of them: fast, standard, all, the name of a task, or none for the published results alone.
         criterion: diff-if, diff-if-released, balanced, or a rule such as "2*ssim + vif + 3*qabf".
         metrics: to store beside the standard ones.
         max_shift: set pairs aside whose estimated shift is larger, in px.
@@ -114,7 +115,7 @@ def build_prior(
         recipe: a TOML file with all of this and more; what is given here replaces what it says.
         store: where the prior is kept: a folder or an s3:// address.
         tag: a name for the snapshot, for good.
-        workers: processes of the local Dask cluster; 0 is one per core.
+        workers: processes of the local Dask cluster; 0 is one per core, four per core the most.
         scheduler: the address of an existing Dask scheduler, such as tcp://127.0.0.1:8786.
         tls_ca: file with the authority's certificate, for a scheduler at tls://…
         tls_cert: file with this side's certificate.
@@ -126,6 +127,7 @@ def build_prior(
         The snapshot's id.
     """
     open_logs()
+    check_worker_count(workers)
     wanted = collect_recipe(
         recipe,
         a=a,

@@ -84,7 +84,7 @@ def build(
     published: Annotated[str | None, typer.Option(help="Folder with one folder of published results per method.")] = None,
     pattern: Annotated[str | None, typer.Option(help='How the files of a pair are named: "IR{key} VIS{key}". Else by equal stems.')] = None,
     task: Annotated[str | None, typer.Option(help="infrared-visible, medical, multi-focus or multi-exposure.")] = None,
-    methods: Annotated[str | None, typer.Option(help="Live methods or sets, with commas: fast, standard, medical, none, gff …")] = None,
+    methods: Annotated[str | None, typer.Option(help="Live methods or sets, with commas: fast, standard, all, none, a task, gff …")] = None,
     criterion: Annotated[str | None, typer.Option(help='diff-if, balanced, rank-sum … or a rule: "2*ssim + vif where qabf > 0.4".')] = None,
     metrics: Annotated[str | None, typer.Option(help="Metrics to store beside the standard ones, with commas.")] = None,
     max_shift: Annotated[float | None, typer.Option(help="Set pairs aside whose estimated shift is larger, in px.")] = None,
@@ -192,7 +192,7 @@ def scores(store: Store = "store", snapshot: SnapshotName = "main", form: RowFor
 
     table = Snapshot(store, snapshot).table("scores")
     columns = table.column_names if form is not Format.table else _brief(table.column_names)
-    print_rows(table.to_pylist(), columns, form)
+    print_rows(table.to_pylist(), columns, form, keep=("message",))
 
 
 @app.command()
@@ -293,10 +293,11 @@ def check_recipe(file: Annotated[Path, typer.Argument(help="The TOML file.")]) -
     """Check a recipe whole, without running it."""
     from flows.output import say
     from flows.recipe import collect_recipe
+    from flows.words import count
 
     recipe = collect_recipe(file)
-    count = len(recipe.source) or "the example pairs as"
-    say(f"{file} is a valid recipe: {count} source(s), criterion {recipe.criterion}, metrics {', '.join(recipe.metric_names())}")
+    sources = count(len(recipe.source), "source") if recipe.source else "the example pairs"
+    say(f"{file} is a valid recipe: {sources}, criterion {recipe.criterion}, metrics {', '.join(recipe.metric_names())}")
 
 
 @recipe_app.command("example")
@@ -390,9 +391,9 @@ def _split(names: str | None) -> list[str] | None:
 
 
 def _brief(columns: Sequence[str]) -> list[str]:
-    """The columns of the scores table that fit on a terminal."""
-    left_out = {"version", "content_key", "file", "chroma", "judge_seconds", "clipped", "ssim_l2"}
-    return [name for name in columns if name not in left_out]
+    """The columns of the scores table that fit on a terminal; a narrow one has no room for the last."""
+    left_out = {"version", "content_key", "file", "chroma", "judge_seconds", "clipped", "ssim_l2", "seconds"}
+    return [*(name for name in columns if name not in left_out), "seconds"]
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ The bare criterion of the paper can be won by a copy of one source, so that ever
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flows.summary import BALANCED, group_scores
 from prior.criterion import parse_criterion
 from prior.published import PREFIX
 from prior.select import Choice, Policy, find_values, select
-from storage.errors import InputError
+from storage.errors import InputError, unknown_name
 from storage.schema import ScoreRow
 from storage.snapshot import Snapshot
 
@@ -21,8 +21,11 @@ CRITERIA = ("diff-if", BALANCED)
 REFERENCES = ("average", "maximum")
 """Methods that any other should beat: they stand beside the pool, not in it."""
 
-ALL = "all"
-UNNAMED = "pairs"  # of a source without a name
+ALL = "/all"
+"""In place of a source's name: all sources. No source's name has a slash in it."""
+
+UNNAMED = "/unnamed"
+"""In place of a source's name where it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Pool:
 
     Attributes:
         criterion: what candidates are valued by.
-        source: whose pairs, or "all".
+        source: whose pairs; `ALL` for the total of several sources, `UNNAMED` where the source has no name.
         pairs: with a live winner.
         unwon: pairs that have live candidates, all of them failed or copies of a source.
         live: the mean value of the best live candidate, without the references.
@@ -88,14 +91,20 @@ class _Contest:
     references: Mapping[str, float]
 
 
-def find_contributions(snapshot: Snapshot) -> tuple[tuple[Pool, ...], tuple[Contribution, ...]]:
+def find_contributions(snapshot: Snapshot, without: Collection[str] = ()) -> tuple[tuple[Pool, ...], tuple[Contribution, ...]]:
     """How strong the live methods are together, by criterion and source, and what each contributes, most needed first.
 
+    Args:
+        snapshot: of a store.
+        without: methods that are left out of the pool, such as one that on these pairs is hardly another picture than a reference; the
+            scores alone do not tell how much alike two pictures are.
+
     Raises:
-        InputError: the snapshot has no candidate of a live method other than the references.
+        UnknownName: the snapshot has no candidate of a method that is to be left out.
+        InputError: the snapshot has no candidate of a live method other than the references and those left out.
     """
     sources = {row["pair_id"]: row["source"] or UNNAMED for row in snapshot.table("pairs", ["pair_id", "source"]).to_pylist()}
-    groups = group_scores(snapshot)
+    groups = _leave_out(without, group_scores(snapshot))
     pools: list[Pool] = []
     contributions: list[Contribution] = []
     for criterion in CRITERIA:
@@ -106,7 +115,7 @@ def find_contributions(snapshot: Snapshot) -> tuple[tuple[Pool, ...], tuple[Cont
         )
         if not contests:
             raise InputError(
-                f"{snapshot.store.address} holds no candidate of a live method beside {' and '.join(REFERENCES)}; "
+                f"{snapshot.store.address} holds no candidate of a live method beside {' and '.join([*REFERENCES, *without])}; "
                 "build with `--methods standard` first"
             )
         pools += _pool(contests, unwon, criterion)
@@ -119,8 +128,13 @@ def is_live(method: str) -> bool:
     return ":" not in method and method not in REFERENCES
 
 
-def _has_live(rows: Iterable[ScoreRow]) -> bool:
-    return any(is_live(row.method) for row in rows)
+def _leave_out(without: Collection[str], groups: Mapping[str, Sequence[ScoreRow]]) -> dict[str, list[ScoreRow]]:
+    """The scores without those of some live methods."""
+    live = {row.method for rows in groups.values() for row in rows if is_live(row.method)}
+    for name in without:
+        if name not in live:
+            raise unknown_name("live method of this store", name, live)
+    return {pair_id: [row for row in rows if row.method not in without] for pair_id, rows in groups.items()}
 
 
 def _compete(source: str, pair_id: str, rows: Sequence[ScoreRow], criterion: str) -> _Contest | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.options import ExactMetrics, Format, RowFormat, VariantName, split_names
+from flows.options import ExactMetrics, Format, RowFormat, VariantName, check_worker_count, split_names
 from flows.words import count
 from storage.errors import InputError
 
@@ -32,7 +32,7 @@ def evaluate(
     pattern: Annotated[str, typer.Option(help='How the files of a pair are named: "IR{key} VIS{key}". Else by equal stems.')] = "",
     metrics: ExactMetrics = "",
     variant: VariantName = "",
-    workers: Annotated[int, typer.Option(min=0, help="Processes; 0 is one per core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, callback=check_worker_count, help="Processes; 0 is one per core.")] = 0,
     common: Annotated[bool, typer.Option("--common", help="Compare on the pairs alone on which every method has a score.")] = False,
     out: Annotated[str | None, typer.Option(metavar="FILE", help="A .parquet, .csv or .xlsx file for the score of every picture.")] = None,
     latex: Annotated[str | None, typer.Option(metavar="FILE", help="A .tex file for the table as LaTeX (booktabs).")] = None,

@@ -7,6 +7,8 @@ from typing import Annotated, ParamSpec
 
 import typer
 
+from storage.errors import InputError
+
 Asked = ParamSpec("Asked")
 
 INTERRUPTED = 130
@@ -28,7 +30,36 @@ class IfHeldOption(StrEnum):
     refuse = "refuse"
 
 
-Workers = Annotated[int, typer.Option("--workers", min=0, help="Processes of the local Dask cluster; 0 is one per core.")]
+MOST_PER_CORE = 4
+"""Workers compute, on one thread each: more than one per core gains time only while files are waited for, and each takes memory."""
+
+
+def check_worker_count(workers: int) -> int:
+    """The number of workers asked for, where this machine can sensibly run as many; 0 is one per core.
+
+    Raises:
+        InputError: it is below 0, or above `MOST_PER_CORE` for every core.
+    """
+    from dask.system import CPU_COUNT
+
+    most = MOST_PER_CORE * CPU_COUNT
+    if not 0 <= workers <= most:
+        raise InputError(
+            f"{workers} workers on {CPU_COUNT} core{'s' if CPU_COUNT > 1 else ''}: expected 0 to {most}, {MOST_PER_CORE} per core; "
+            "each is a process that computes on one thread, so give 0 for one per core"
+        )
+    return workers
+
+
+Workers = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=0,
+        callback=check_worker_count,
+        help=f"Processes of the local Dask cluster; 0 is one per core, {MOST_PER_CORE} per core the most.",
+    ),
+]
 IfHeldChoice = Annotated[IfHeldOption, typer.Option("--if-held", help="What to do while a build of the store runs.")]
 Store = Annotated[str, typer.Option("--store", help="The store: a folder or an s3:// address.")]
 SnapshotName = Annotated[str, typer.Option("--snapshot", help="A tag, a branch or a snapshot id.")]
@@ -36,7 +67,8 @@ MoreMetrics = Annotated[
     str,
     typer.Option(
         "--metrics",
-        help="Metrics beside the standard ones, with commas; all is every one; `fusion-prior metrics` lists them. "
+        help="Metrics beside the standard ones, with commas; all is every one; `fusion-prior metrics` lists them; "
+        "iqa:MODEL is one of pyiqa, such as iqa:ms_ssim, `fusion-prior metrics iqa:` names some. "
         "With --variant: exactly these of its metrics.",
     ),
 ]
@@ -45,7 +77,7 @@ ExactMetrics = Annotated[
     typer.Option(
         "--metrics",
         help="Exactly these metrics, with commas, unless given the standard ones or the variant's; all is every one; "
-        "`fusion-prior metrics` lists them.",
+        "`fusion-prior metrics` lists them; iqa:MODEL is one of pyiqa, such as iqa:ms_ssim, `fusion-prior metrics iqa:` names some.",
     ),
 ]
 VariantName = Annotated[
@@ -64,8 +96,11 @@ TlsKey = Annotated[str, typer.Option("--tls-key", help="Its key, without a passw
 
 
 def split_names(names: str) -> list[str]:
-    """The names of a list with commas."""
-    return [name.strip() for name in names.split(",") if name.strip()]
+    """The names of a list with commas; none where nothing was given. Raises InputError where something was that names nothing."""
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if names and not found:
+        raise InputError(f"{names!r} names nothing; give names with commas between them, or leave the option out")
+    return found
 
 
 def tell_stopped(command: Callable[Asked, None]) -> Callable[Asked, None]:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.summary import name_reasons
-from flows.words import name_first
+from flows.words import count, name_first
 from train.evaluate import to_difference_rows, to_json, to_standing_rows
 
 if TYPE_CHECKING:  # neither makes a table wait for Dask
@@ -23,6 +23,15 @@ if TYPE_CHECKING:  # neither makes a table wait for Dask
 
 Row = Mapping[str, Any]
 FORMATS = ("table", "csv", "json")
+
+FRAME = 3
+"""Characters that the frame of a table takes for every column, and one more for the last."""
+
+LONGEST_NAME = 40
+"""Characters of the longest word that is never broken: a DOI, a published method. Longer ones, such as paths, are where need is."""
+
+SHORT = 8
+"""Characters that a column may lack of its longest text and is still made whole before longer texts get any."""
 
 
 def say(sentence: str) -> None:
@@ -37,11 +46,15 @@ def print_line(text: str) -> None:
 
 def print_json(value: Mapping[str, Any]) -> None:
     """An answer as JSON, to stdout."""
-    print(json.dumps(value, indent=1, ensure_ascii=False, default=str))
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=str)
+    print(text.encode("utf-8", "backslashreplace").decode())  # half a surrogate, of a path that is no UTF-8, becomes its JSON escape
 
 
-def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: str = "") -> None:
-    """Rows to stdout in one of `FORMATS`; a number that is undefined is null in JSON and empty elsewhere."""
+def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: str = "", keep: Sequence[str] = ()) -> None:
+    """Rows to stdout in one of `FORMATS`; a number that is undefined is null in JSON and empty elsewhere.
+
+    On a terminal too narrow for a table, columns are left out, those of `keep` last of all, and a sentence to stderr says which.
+    """
     if form == "json":
         print(json.dumps([{name: to_plain(row[name]) for name in columns} for row in rows], indent=1, ensure_ascii=False))
     elif form == "csv":
@@ -49,14 +62,58 @@ def print_rows(rows: Sequence[Row], columns: Sequence[str], form: str, title: st
         writer.writerow(columns)
         writer.writerows([_cell(row[name], "{!r}") for name in columns] for row in rows)
     else:
-        table = Table(title=title or None, title_justify="left")
-        for name in columns:
-            numeric = any(isinstance(row.get(name), int | float) for row in rows)
-            table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            # a snapshot of an older schema lacks columns; a string would be read as markup, and lose what stands in brackets
-            table.add_row(*(Text(_cell(row.get(name), "{:.4f}")) for name in columns))
-        _console(sys.stdout.isatty()).print(table)
+        _print_table(rows, columns, title, keep)
+
+
+def _print_table(rows: Sequence[Row], columns: Sequence[str], title: str, keep: Sequence[str]) -> None:
+    # a snapshot of an older schema lacks columns
+    cells = {name: [_cell(row.get(name), "{:.4f}") for row in rows] for name in columns}
+    room = find_width()
+    widths = fit_columns(cells, room, keep) if room else dict.fromkeys(columns)
+    table = Table(title=title or None, title_justify="left")
+    for name, width in widths.items():
+        numeric = any(isinstance(row.get(name), int | float) for row in rows)
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold", width=width)
+    for row in zip(*(cells[name] for name in widths), strict=True):
+        table.add_row(*map(Text, row))  # a string would be read as markup, and lose what stands in brackets
+    _console(sys.stdout.isatty()).print(table)
+    left_out = [name for name in columns if name not in widths and any(cells[name])]
+    if left_out:
+        say(f"left out, since the terminal is too narrow (a wider one, or --format json, has all): {'; '.join(left_out)}")
+
+
+def fit_columns(cells: Mapping[str, Sequence[str]], room: int, keep: Sequence[str] = ()) -> dict[str, int]:
+    """How wide the columns of a table may be, so that no name and no number is broken; those without a place are absent.
+
+    Args:
+        cells: by column, its texts.
+        room: characters of a line, the frame included.
+        keep: columns that go last; before them go empty ones, then the others from the right. The first one always stays.
+    """
+    whole = {name: max(map(cell_len, _split_lines(name, texts)), default=0) for name, texts in cells.items()}
+    first, *others = cells
+    most = dict.fromkeys(others, LONGEST_NAME) | {first: room - FRAME - 1}
+    least = {name: min(_measure_words(name, texts), most[name]) for name, texts in cells.items()}
+    leaving = sorted(others, key=lambda name: (any(cells[name]), name in keep, -others.index(name)))
+    there = list(cells)
+    while leaving and sum(least[name] + FRAME for name in there) >= room:
+        there.remove(leaving.pop(0))
+    left = room - 1 - sum(least[name] + FRAME for name in there)
+    widths = {}
+    # what lacks least is made whole first; texts that are longer share what is left
+    for number, name in enumerate(sorted(there, key=lambda name: whole[name] - least[name])):
+        lacks = whole[name] - least[name]
+        more = max(0, min(lacks, left if lacks <= SHORT else left // (len(there) - number)))
+        widths[name], left = least[name] + more, left - more
+    return {name: widths[name] for name in there}
+
+
+def _split_lines(name: str, texts: Sequence[str]) -> list[str]:
+    return [line for text in (name, *texts) for line in text.splitlines()]
+
+
+def _measure_words(name: str, texts: Sequence[str]) -> int:
+    return max((cell_len(word) for text in {name, *texts} for word in text.split()), default=0)
 
 
 def find_width() -> int | None:
@@ -118,15 +175,15 @@ def print_verdict(verdict: "Verdict", form: str) -> None:
     print_rows(means, ["contestant", *verdict.columns], form, f"Means over {verdict.pairs} pairs of {verdict.groups} scenes")
     if leads:
         print_rows(leads, list(leads[0]), form, "The student's lead, with the 95 % interval of a bootstrap over scenes")
-    for column, count in verdict.left_out.items():
-        say(f"{column}: {count} of {verdict.pairs} pairs left out for all, where it is undefined for one")
+    for column, number in verdict.left_out.items():
+        say(f"{column}: {number} of {verdict.pairs} pairs left out for all, where it is undefined for one")
 
 
 def print_estimate(estimate: "Estimate") -> None:
     """What a build would take, to stdout."""
     minutes, seconds = divmod(round(estimate.seconds), 60)
     print(f"pairs: {estimate.pairs}, usable: {estimate.usable}")
-    print(f"methods: {len(estimate.methods)}: {', '.join(estimate.methods)}")
+    print(f"{count(len(estimate.methods), 'method')}: {', '.join(estimate.methods) or 'none'}")
     print(f"candidates to evaluate: {estimate.candidates}")
     print(f"time: about {minutes} min {seconds} s on these workers (measured on the pair of median size)")
     print(f"disk: about {estimate.megabytes:.0f} MB of pictures")
@@ -142,13 +199,13 @@ def describe(summary: "Summary") -> list[str]:
     ]
     if summary.set_aside:
         named = name_first([f"{pair_id} ({reason})" for pair_id, reason, _ in summary.set_aside], 5, "; ")
-        sentences.append(f"{len(summary.set_aside)} pairs were set aside: {named}; `fusion-prior pairs` says why.")
+        sentences.append(f"Set aside: {count(len(summary.set_aside), 'pair')} ({named}); `fusion-prior pairs` says why.")
     if summary.misregistered:
         named = name_first(summary.misregistered, 5)
-        sentences.append(f"{len(summary.misregistered)} pairs may be misregistered: {named}; --max-shift sets such pairs aside.")
+        sentences.append(f"Maybe misregistered: {count(len(summary.misregistered), 'pair')} ({named}); --max-shift sets such pairs aside.")
     if summary.failed:
         failed = sum(one.count for one in summary.failed)
-        sentences.append(f"{failed} candidates failed ({name_reasons(summary.failed)}); `fusion-prior scores` says why.")
+        sentences.append(f"{count(failed, 'candidate')} failed ({name_reasons(summary.failed)}); `fusion-prior scores` says why.")
     return sentences
 
 

@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -150,18 +150,36 @@ def read_recipe(path: Path) -> dict[str, Any]:
 def make_recipe(values: Mapping[str, Any], origin: str = "recipe") -> Recipe:
     """A recipe from plain values, checked whole: fields, patterns, names of methods and metrics, criterion.
 
+    Args:
+        values: the fields of a recipe.
+        origin: where they come from, for the message.
+
     Raises:
-        InputError: a field is unknown or wrong; the message names it and what was expected.
+        InputError: a field is unknown or wrong, or no source has any candidate; the message names it and what was expected.
         UnknownName: a method or a metric that nothing is registered under.
     """
+    recipe = _read_fields(values, origin, ())
+    _check_candidates(recipe, origin)
+    return recipe
+
+
+def _read_fields(values: Mapping[str, Any], origin: str, given: Collection[str]) -> Recipe:
+    """A recipe, checked but for its candidates; a wrong field of those `given` as options is called as it was typed."""
     try:
         recipe = Recipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{origin}: {where}: {first['msg']}, got {first['input']!r}") from None
+        raise InputError(f"{_name_field(first['loc'], origin, given)}: {first['msg']}, got {first['input']!r}") from None
     _check_names(recipe, origin)
     return recipe
+
+
+def _name_field(place: tuple[int | str, ...], origin: str, given: Collection[str]) -> str:
+    """A wrong field as whoever gave it knows it: an option, such as --max-shift, or a place in a file."""
+    if place[0] not in given:
+        return f"{origin}: {'.'.join(map(str, place))}"
+    option = place[2] if place[0] == "source" and len(place) > 2 else place[0]
+    return f"--{str(option).replace('_', '-')}"
 
 
 def _check_names(recipe: Recipe, origin: str) -> None:
@@ -183,16 +201,35 @@ def _check_names(recipe: Recipe, origin: str) -> None:
         raise InputError(f"{origin}: several sources need a name each, all different, got {names}")
 
 
+def _check_candidates(recipe: Recipe, origin: str) -> None:
+    """Refuse a recipe whose snapshot could only be empty."""
+    if recipe.source:
+        asked = any(block.published or recipe.methods_of(block) for block in recipe.source)
+    else:
+        asked = recipe.methods is None or bool(registry.resolve_methods(recipe.methods))
+    if not asked:
+        raise InputError(
+            f"{origin}: no method and no published results, so that no pair could have a winner; "
+            "name methods or a set of them, such as fast or standard, or give a folder of published results"
+        )
+
+
 def collect_recipe(recipe: str | Path | None = None, **given: Any) -> Recipe:
     """A recipe from a file, from single values, or from both; a value that is given replaces what the file says.
 
     Args:
         recipe: the TOML file; None or empty for none.
-        given: fields of the recipe and of one source (`a`, `b` …); None or empty where nothing is given.
+        given: fields of the recipe and of one source (`a`, `b` …); None or empty where nothing is given. `methods` must not be empty.
 
     Raises:
         InputError, UnknownName: see `make_recipe`; also where only one of the two folders is given.
     """
+    if given.get("methods") is not None and not given["methods"]:
+        # neither the default nor "none" is what somebody meant for certain
+        raise InputError(
+            "methods is empty; name methods or a set of them, such as fast or standard, or none for the published results alone, "
+            "or leave it out for what the recipe says, else fast"
+        )
     values = read_recipe(Path(recipe)) if recipe else {}
     stated = {name: value for name, value in given.items() if value not in (None, "", [], ())}
     block = {name: stated.pop(name) for name in SourceBlock.model_fields if name in stated and name != "methods"}
@@ -201,8 +238,9 @@ def collect_recipe(recipe: str | Path | None = None, **given: Any) -> Recipe:
             f"{', '.join(sorted(block))} given without the folders of both modalities; give a and b, or put them into the recipe"
         )
     sources = {"source": [block]} if block else {}
-    made = make_recipe(values | stated | sources, str(recipe) if recipe else "request")
-    if "methods" not in stated:
-        return made
-    # given methods run on every source, whatever the file says of single ones
-    return made.model_copy(update={"source": tuple(block.model_copy(update={"methods": None}) for block in made.source)})
+    origin = str(recipe) if recipe else "request"
+    made = _read_fields(values | stated | sources, origin, {*stated, *sources})
+    if "methods" in stated:  # they run on every source, whatever the file says of single ones
+        made = made.model_copy(update={"source": tuple(block.model_copy(update={"methods": None}) for block in made.source)})
+    _check_candidates(made, origin)
+    return made

@@ -12,6 +12,7 @@ from flows.cluster import make_tls, open_client
 from flows.events import announce_snapshot
 from flows.logs import open_logs
 from flows.notices import name_run, tell_failure
+from flows.options import check_worker_count
 from flows.progress import show_progress
 from flows.reselect import reselect
 from flows.summary import summarise
@@ -55,6 +56,7 @@ def reselect_prior(
         The new snapshot's id.
     """
     open_logs()
+    check_worker_count(workers)
     with show_progress() as report:
         told = Progress("reselect-prior", report)
 

@@ -14,10 +14,12 @@ import psutil
 import pytest
 from distributed import Client
 
+from flows import command_line
 from flows.build import build
+from flows.options import check_worker_count
 from flows.recipe import Recipe
 from prior.pictures import read_picture, write_png
-from storage.errors import SnapshotNotFound, StoreError
+from storage.errors import InputError, SnapshotNotFound, StoreError
 from storage.snapshot import Snapshot
 from storage.tables import to_score_rows
 
@@ -172,6 +174,12 @@ def test_recipe_example_passes_its_own_check(environment: dict[str, str], tmp_pa
         (("branch", "--delete"), "--delete takes the name of one branch and no snapshot"),
         (("branch", "trial", "v1", "--delete"), "--delete takes the name of one branch and no snapshot"),
         (("fuse", "--method", "nothing", "x.png", "y.png", "z.png"), "unknown method 'nothing'"),
+        (("fuse", "--method", "medical", "x.png", "y.png", "z.png"), "methods, and one method is expected here; name one of them: average"),
+        (("build", "--methods", "none"), "no method and no published results"),
+        (("build", "--methods", "", "--dry-run"), "methods is empty"),
+        (("build", "--workers", "100000", "--dry-run"), "give 0 for one per core"),
+        (("reselect", "--criterion", "balanced", "--workers", "100000"), "give 0 for one per core"),
+        (("methods", "--snapshot", "v1"), "give the store, too: --contribution STORE"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_exit_code_2(environment: dict[str, str], arguments: tuple[str, ...], words: str) -> None:
@@ -205,6 +213,43 @@ def test_an_error_inside_the_flow_is_told_once(
         1,
     )
     assert (code, out) == (2, "") and "4 of 4 live candidates failed" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("workers", [13, 100_000, -1])
+def test_as_many_workers_as_no_machine_can_use_are_refused(monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    monkeypatch.setattr("dask.system.CPU_COUNT", 3)
+    assert [check_worker_count(one) for one in (0, 1, 12)] == [0, 1, 12]
+    with pytest.raises(InputError, match=f"{workers} workers on 3 cores: expected 0 to 12"):
+        check_worker_count(workers)
+
+
+@pytest.mark.filterwarnings("default")  # Prefect has its own
+def test_the_flow_refuses_them_too_and_no_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import build_prior
+
+    monkeypatch.setattr(build_prior, "open_logs", lambda: None)
+    for asked, words in (
+        ({"workers": 100_000}, "give 0 for one per core"),
+        ({"methods": ["none"]}, "no method and no"),
+        ({"methods": []}, "is empty"),
+    ):
+        with pytest.raises(InputError, match=words):
+            build_prior.build_prior.fn(**asked)
+
+
+def test_a_dry_run_starts_no_more_workers_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    def refuse(workers: int) -> None:
+        started.append(workers)
+        raise InputError("none today")
+
+    monkeypatch.setattr("dask.system.CPU_COUNT", 3)
+    monkeypatch.setattr("flows.cluster.open_client", refuse)
+    for workers in (0, 1, 12):
+        with pytest.raises(InputError, match="none today"):
+            command_line._estimate({}, "store", workers)
+    assert started == [3, 1, 3]
 
 
 # Interruptions.

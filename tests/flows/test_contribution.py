@@ -13,7 +13,7 @@ import pytest
 from distributed import Client
 
 from flows.build import build
-from flows.contribution import CRITERIA, Contribution, Pool, find_contributions, is_live
+from flows.contribution import ALL, CRITERIA, UNNAMED, Contribution, Pool, find_contributions, is_live
 from flows.method_commands import EVERY_COLUMN, methods, to_matrix_rows, to_pool_rows
 from flows.options import Format
 from flows.recipe import make_recipe
@@ -87,11 +87,11 @@ def test_the_loss_is_what_the_best_without_the_method_is_worse(snapshot: Snapsho
 @pytest.mark.parametrize("criterion", CRITERIA)
 def test_the_pool_stands_beside_the_published_and_the_references(snapshot: Snapshot, criterion: str) -> None:
     pools = {one.source: one for one in find_contributions(snapshot)[0] if one.criterion == criterion}
-    assert list(pools) == ["left", "right", "all"]
+    assert list(pools) == ["left", "right", ALL]
     assert [pools[name].pairs for name in pools] == [3, 2, 5] == [pools[name].compared for name in pools]
     groups, best = group_scores(snapshot), by_hand(snapshot, criterion)
     published = {pair: value(next(r for r in rows if r.method == "published:Blend"), criterion) for pair, rows in groups.items()}
-    whole = pools["all"]
+    whole = pools[ALL]
     assert whole.live == pytest.approx(mean(best)) and whole.published == pytest.approx(np.mean(list(published.values())))
     assert whole.lead == pytest.approx(whole.live / whole.published - 1)
     assert whole.better == sum(best[pair][1] > published[pair] for pair in best)
@@ -112,7 +112,7 @@ def test_a_copy_of_a_source_is_passed_over_and_counted(client: Client, tmp_path:
     recipe = make_recipe({"source": [{"a": str(tmp_path / "a"), "b": str(tmp_path / "b")}], "methods": ["pca", "tif"]})
     build(recipe, str(tmp_path / "store"), client)
     pools, contributions = find_contributions(Snapshot(str(tmp_path / "store")))
-    assert [(one.source, one.copies, one.unwon) for one in pools if one.criterion == "diff-if"] == [("pairs", 1, 0)]
+    assert [(one.source, one.copies, one.unwon) for one in pools if one.criterion == "diff-if"] == [(UNNAMED, 1, 0)]
     assert {one.method: sum(one.wins.values()) for one in contributions if one.criterion == "diff-if"} == {"pca": 0, "tif": 1}
     assert pools[0].compared == 0 and math.isnan(pools[0].published) and math.isnan(pools[0].lead)
 
@@ -130,6 +130,27 @@ def test_a_pair_that_only_copies_could_win_is_counted_as_such(client: Client, tm
     assert [(one.source, one.pairs, one.unwon) for one in pools] == [("wins", 1, 1)] * 2
     assert {row["in wins"] for row in to_matrix_rows(contributions, ["wins"])} == {"1"}, "a source's name hides no column"
     assert "published" not in to_pool_rows(pools)[0]
+
+
+def test_a_source_named_all_is_not_the_total(client: Client, tmp_path: Path) -> None:
+    sources = []
+    rng = np.random.default_rng(0)
+    for name in ("all", "pairs"):
+        for part in ("a", "b", "fused/Blend"):
+            (tmp_path / name / part).mkdir(parents=True)
+        sources.append({key: text for key, text in write_pairs(tmp_path / name, 1, 0).items() if key != "published"})
+        write_png(tmp_path / name / "a" / "bare.png", rng.integers(0, 255, (56, 64), np.uint8))
+        write_png(tmp_path / name / "b" / "bare.png", np.full((56, 64), 3, np.uint8) + rng.integers(0, 2, (56, 64), np.uint8))
+    build(make_recipe({"source": sources, "methods": ["pca"]}), str(tmp_path / "store"), client)
+    pools, _ = find_contributions(Snapshot(str(tmp_path / "store")))
+    found = [(one.source, one.pairs, one.unwon) for one in pools if one.criterion == "diff-if"]
+    assert found == [("all", 1, 1), ("pairs", 1, 1), (ALL, 2, 2)]
+
+
+@pytest.mark.parametrize("mark", [ALL, UNNAMED])
+def test_what_stands_in_place_of_a_source_can_be_none(mark: str) -> None:
+    with pytest.raises(InputError, match=r"source\.0\.name"):
+        make_recipe({"source": [{"a": "ir", "b": "vis", "name": mark}]})
 
 
 def test_a_store_of_references_alone_says_what_to_build(client: Client, tmp_path: Path) -> None:

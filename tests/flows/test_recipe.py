@@ -244,9 +244,38 @@ def test_what_is_given_replaces_what_the_file_says(tmp_path: Path) -> None:
 
 def test_given_methods_run_on_every_source(tmp_path: Path) -> None:
     path = write(tmp_path, FILE)
-    for given, methods in ((None, ("pca",)), ([], ("pca",)), (["tif", "average"], ("average", "tif")), (["none"], ())):
+    for given, methods in ((None, ("pca",)), (["tif", "average"], ("average", "tif")), (["none", "gff"], ("gff",))):
         recipe = collect_recipe(path, methods=given)
         assert recipe.methods_of(recipe.source[0]) == methods
+    path.write_text(FILE.replace('"pca"', '"none"'))
+    assert collect_recipe(path, methods=["tif"]).source[0].methods is None, "what was replaced is no reason to refuse"
+
+
+@pytest.mark.parametrize("values", [{"methods": ["none"]}, {"methods": []}, with_source(methods=[]), with_source() | {"methods": ["none"]}])
+def test_a_recipe_that_asks_for_no_candidate_is_refused(values: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"^mine: no method and no published results.*name methods or a set"):
+        make_recipe(values, "mine")
+
+
+def test_no_method_of_its_own_is_enough_where_others_published() -> None:
+    recipe = make_recipe(with_source(published="fused") | {"methods": ["none"]})
+    assert recipe.methods_of(recipe.source[0]) == ()
+    blocks = [BLOCK | {"name": "x", "methods": []}, BLOCK | {"name": "y", "methods": ["gff"]}]
+    assert len(make_recipe({"source": blocks}).source) == 2
+
+
+def test_given_methods_can_be_none_only_with_published_results(tmp_path: Path) -> None:
+    path = write(tmp_path, FILE)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: no method and no published results"):
+        collect_recipe(path, methods=["none"])
+    assert collect_recipe(path, a="ir", b="vis", published="fused", methods=["none"]).source[0].published is not None
+
+
+@pytest.mark.parametrize("empty", [[], (), ""])
+def test_an_empty_list_of_given_methods_is_no_default(tmp_path: Path, empty: object) -> None:
+    for recipe in (None, write(tmp_path, FILE)):
+        with pytest.raises(InputError, match=r"methods is empty; name methods or a set .*, or leave it out"):
+            collect_recipe(recipe, methods=empty)
 
 
 def test_given_folders_take_the_place_of_every_source(tmp_path: Path) -> None:
@@ -265,9 +294,20 @@ def test_one_folder_without_the_other_is_refused(tmp_path: Path, given: dict[str
             collect_recipe(recipe, **given)
 
 
-def test_a_wrong_given_value_is_named_as_the_request() -> None:
-    with pytest.raises(InputError, match=r"^request: source\.0\.task: .*, got 'x-ray'"):
-        collect_recipe(a="ir", b="vis", task="x-ray")
+def test_a_wrong_given_value_is_named_as_its_option(tmp_path: Path) -> None:
+    path = write(tmp_path, FILE.replace("max_shift = 6", "max_failures = 2"))
+    for recipe in (None, path):
+        with pytest.raises(InputError, match=r"^--task: .*, got 'x-ray'"):
+            collect_recipe(recipe, a="ir", b="vis", task="x-ray")
+        with pytest.raises(InputError, match=r"^--keep: .*, got 'some'"):
+            collect_recipe(recipe, keep="some")
+    with pytest.raises(InputError, match=r"^--max-shift: .*, got -1"):
+        collect_recipe(max_shift=-1.0)
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: max_failures: .*, got 2$"):
+        collect_recipe(path, keep="all")
+    path.write_text(FILE.replace("[[source]]", '[[source]]\ntask = "x-ray"'))
+    with pytest.raises(InputError, match=rf"^{re.escape(str(path))}: source\.0\.task: .*, got 'x-ray'"):
+        collect_recipe(path, keep="all")
     with pytest.raises(FusionPriorError, match="metods"):
         collect_recipe(metods=["gff"])
 
