@@ -1,7 +1,7 @@
 """Time every registered method on one thread; where real pairs are at hand, compare with the images their authors' programs made.
 
 Usage: python benchmarks/bench_methods.py [--part speed|fidelity] [--width 640 --height 480 --repeats 3] [--pairs 6] [--shared DIR]
-VIFB's programs fuse the channels of a colour picture one by one and the luma here, so that its luma agrees only nearly.
+VIFB's programs fuse the channels of a colour picture one by one and this one the luma, so that theirs agrees only nearly.
 """
 
 import argparse
@@ -25,8 +25,8 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 RIM = 18  # px, left out of the comparison: TIF treats its borders otherwise, by intent
 
 
-SETS = {"vifb": ("ir", "vis"), "tno": ("ir", "vis"), "lytro": ("a", "b")}
-PUBLISHED_AS = {"MST_SR": "lp_sr"}  # where the folder has another name than the method
+SETS = {"vifb": ("ir", "vis"), "tno": ("ir", "vis"), "roadscene": ("ir", "vis"), "lytro": ("a", "b")}
+PUBLISHED_AS = {("lytro", "MST_SR"): "lp_sr"}  # where a set's folder has another name than the method; RoadScene's MST_SR is not LP-SR
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--pairs", type=int, default=6, help="pairs of each set that are compared, 0 for all")
-    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/vifb, tno and lytro with published images")
+    parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/vifb and the others")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     console = Console()
@@ -91,7 +91,7 @@ def compare_all(shared: Path, pairs: int) -> list[Agreement]:
         if not (folder / "fused").is_dir():
             continue
         for published in sorted((folder / "fused").iterdir()):
-            method = methods().get(PUBLISHED_AS.get(published.name, published.name.lower()))
+            method = methods().get(PUBLISHED_AS.get((name, published.name), published.name.lower()))
             if method:
                 figures = np.array(list(compare_pairs(method, folder / a, folder / b, published, pairs)))
                 if not len(figures):  # every chosen pair is defective

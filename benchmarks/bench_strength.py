@@ -1,7 +1,9 @@
 """How strong the live methods are together: the best of them per pair beside the best published candidate, on six public sets.
 
-Usage: python benchmarks/bench_strength.py [--pairs 2] [--methods standard|task] [--store DIR] [--sheets DIR] [--shared DIR] [--workers 2]
-The store is kept: a second run evaluates only what has changed. `--pairs 0` takes all 105 pairs.
+Usage: python benchmarks/bench_strength.py [--pairs 2] [--methods standard|task] [--without NAMES] [--store DIR] [--sheets DIR]
+    [--shared DIR] [--workers 2]
+The store is kept: a second run evaluates only what has changed. `--pairs 0` takes all 105 pairs. With `--sheets` two sets more are built,
+of which there are no published results: they are there to be looked at.
 """
 
 import argparse
@@ -19,7 +21,8 @@ from rich.table import Table
 from flows.build import build
 from flows.cluster import open_client
 from flows.contribution import CRITERIA, find_contributions
-from flows.method_commands import to_matrix_rows, to_pool_rows
+from flows.method_commands import title_pools, to_matrix_rows, to_pool_rows
+from flows.options import split_names
 from flows.output import print_rows
 from flows.progress import show_progress
 from flows.recipe import Recipe, make_recipe
@@ -37,6 +40,8 @@ SETS = {
     "lytro": ("multi-focus", "a", "b"),
     "harvard_mri_ct": ("medical", "mri", "ct"),
     "harvard_mri_pet": ("medical", "mri", "pet"),
+    "msrs": ("infrared-visible", "ir", "vis"),
+    "mefb": ("multi-exposure", "a", "b"),
 }
 EVERYTHING = 100  # candidates on a sheet
 
@@ -46,56 +51,70 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="The best live candidate of each pair beside the best published one.")
     parser.add_argument("--pairs", type=int, default=2, help="pairs of each set, 0 for all that have published results")
     parser.add_argument("--methods", default="standard", help="methods and sets, with commas; task: for each set those of its task")
+    parser.add_argument("--without", default="", help="methods that are left out of the pool, with commas")
     parser.add_argument("--store", default="bench-store", help="kept, so that a second run is short")
     parser.add_argument("--sheets", type=Path, help="folder for one sheet per set: the sources and every candidate of its first pair")
     parser.add_argument("--shared", type=Path, default=SHARED, help="folder that holds data/vifb and the others")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    recipe = ask(arguments.shared / "data", arguments.pairs, arguments.methods.split(","))
+    names = choose_sets(arguments.shared / "data", arguments.sheets)
+    without = split_names(arguments.without)
+    recipe = ask(arguments.shared / "data", names, arguments.pairs, arguments.methods.split(","))
     with open_client(arguments.workers) as client, show_progress() as report:
         build(recipe, arguments.store, client, report=report)
     snapshot = Snapshot(arguments.store)
-    pools, contributions = find_contributions(snapshot)
+    pools, contributions = find_contributions(snapshot, without)
     rows = to_pool_rows(pools)
-    print_rows(
-        rows,
-        list(rows[0]),
-        "table",
-        "The mean value of the best live candidate of each pair, without the references",
-    )
+    print_rows(rows, list(rows[0]), "table", title_pools(without))
     show_sources(snapshot)
     for criterion in CRITERIA:
-        matrix = to_matrix_rows([one for one in contributions if one.criterion == criterion], SETS)
+        matrix = to_matrix_rows([one for one in contributions if one.criterion == criterion], names)
         print_rows(matrix, list(matrix[0])[1:], "table", f"Wins by {criterion}, and what the mean of the best loses without the method")
     if arguments.sheets:
         draw_sheets(snapshot, arguments.sheets)
 
 
-def ask(data: Path, pairs: int, methods: list[str]) -> Recipe:
-    """A recipe for the sets that are there, without the pairs that nobody published results of."""
-    sources: list[dict[str, Any]] = [
-        {"name": name, "task": task, "a": str(data / name / a), "b": str(data / name / b), "published": str(data / name / "fused")}
-        for name, (task, a, b) in SETS.items()
-        if (data / name / a).is_dir()
-    ]
-    if not sources:
+def choose_sets(data: Path, sheets: Path | None) -> list[str]:
+    """The sets that are there; those that nobody published results of where sheets are asked for."""
+    names = [name for name in SETS if (data / name).is_dir() and (sheets or has_published(data / name))]
+    if not names:
         raise SystemExit(f"{data} holds none of {', '.join(SETS)}; --shared names the folder above data/")
-    exclude = [one for block in sources for one in leave_out(data / block["name"], SETS[block["name"]][1], pairs)]
+    return names
+
+
+def has_published(folder: Path) -> bool:
+    """Whether there are published results of a set."""
+    return (folder / "fused").is_dir()
+
+
+def ask(data: Path, names: list[str], pairs: int, methods: list[str]) -> Recipe:
+    """A recipe for these sets; of those that have published results, without the pairs that nobody published results of."""
+    sources: list[dict[str, Any]] = [ask_set(data / name) for name in names]
+    exclude = [one for name in names for one in leave_out(data / name, pairs)]
     if methods == ["task"]:
         sources = [block | {"methods": [block["task"]]} for block in sources]
         methods = []
     return make_recipe({"source": sources, "methods": methods, "exclude": exclude, "criterion": "balanced"})
 
 
-def leave_out(folder: Path, a: str, pairs: int) -> Iterator[str]:
-    """The ids of a set's pairs that are not among the first `pairs` with published results."""
+def ask_set(folder: Path) -> dict[str, str]:
+    """A recipe's block for one set."""
+    task, a, b = SETS[folder.name]
+    published = {"published": str(folder / "fused")} if has_published(folder) else {}
+    return {"name": folder.name, "task": task, "a": str(folder / a), "b": str(folder / b), **published}
+
+
+def leave_out(folder: Path, pairs: int) -> Iterator[str]:
+    """The ids of a set's pairs that are not among the first `pairs`, 0 for all, with published results.
+
+    Of a set without any published results one complete pair is enough, unless more are asked for.
+    """
+    _, a, b = SETS[folder.name]
+    first, second = ({path.stem for path in (folder / side).iterdir()} for side in (a, b))
+    complete = first & second
     published = {path.stem for path in (folder / "fused").glob("*/*")}
-    asked = 0
-    for stem in sorted(path.stem for path in (folder / a).iterdir()):
-        if stem not in published or (pairs and asked == pairs):
-            yield f"{folder.name}/{stem}"
-        else:
-            asked += 1
+    chosen = sorted(complete & published)[: pairs or None] if has_published(folder) else sorted(complete)[: pairs or 1]
+    yield from (f"{folder.name}/{stem}" for stem in sorted(complete.difference(chosen)))
 
 
 def show_sources(snapshot: Snapshot) -> None:

@@ -116,7 +116,7 @@ def find_contributions(snapshot: Snapshot, without: Collection[str] = ()) -> tup
         if not contests:
             raise InputError(
                 f"{snapshot.store.address} holds no candidate of a live method beside {' and '.join([*REFERENCES, *without])}; "
-                "build with `--methods standard` first"
+                f"{'leave fewer out' if without else 'build with `--methods standard` first'}"
             )
         pools += _pool(contests, unwon, criterion)
         contributions += _share(contests, groups, criterion)

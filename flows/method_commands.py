@@ -174,7 +174,8 @@ def _print_contributions(address: str, version: str, without: Sequence[str], for
 
 def title_pools(without: Sequence[str]) -> str:
     """What stands over the table of pools."""
-    return f"The mean value of the best live candidate of each pair, without {' and '.join(['the references', *without])}"
+    left_out = f" and {', '.join(without)}" if without else ""
+    return f"The mean value of the best live candidate of each pair, without the references{left_out}"
 
 
 def to_pool_rows(pools: Sequence["Pool"]) -> list[dict[str, Any]]:

@@ -30,6 +30,8 @@ def _diffuse(image: Image, steps: int, steepness: float) -> Image:
     for _ in range(steps):
         change = np.zeros_like(warmth)
         for (down, right), nearness in NEIGHBOURS:
+            if down >= image.shape[0] or abs(right) >= image.shape[1]:
+                continue  # no pixel has such a neighbour
             here, there = _overlap(down, right), _overlap(-down, -right)
             step = warmth[there] - warmth[here]
             step *= cv2.exp(step * step * np.float32(-1 / steepness**2))

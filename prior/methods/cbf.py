@@ -43,7 +43,12 @@ def _weigh(strength_a: NDArray[np.float64], strength_b: NDArray[np.float64]) -> 
     return ((strength_a + NOTHING) / (strength_a + strength_b + 2 * NOTHING)).astype(np.float32)
 
 
-@method("cbf", family="bilateral filter", reference="Kumar 2015, doi 10.1007/s11760-013-0556-9")
+@method(
+    "cbf",
+    family="bilateral filter",
+    reference="Kumar 2015, doi 10.1007/s11760-013-0556-9",
+    tasks=("infrared-visible", "multi-focus"),  # flat bone and overexposed ground lose to any texture of the other source
+)
 def fuse_cbf(a: Image, b: Image, *, sigma_space: float = SIGMA_SPACE, sigma_range: float = SIGMA_RANGE) -> Image:
     """The sources weighted by the strength of the detail that is theirs alone.
 

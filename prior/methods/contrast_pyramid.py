@@ -26,6 +26,7 @@ FLOOR = np.float32(128 / 255)  # light at which contrast counts half of what it 
     "contrast_pyramid",
     family="pyramid",
     reference="Toet, van Ruyven, Valeton 1989, doi 10.1117/12.7977034",
+    tasks=("infrared-visible", "medical", "multi-focus"),  # the brighter of the coarsest images is the overexposed one
     reconstructed="coarsest level's rule, number of scales, floor",
 )
 def fuse_contrast_pyramid(a: Image, b: Image, *, levels: int = LEVELS) -> Image:

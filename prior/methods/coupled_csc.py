@@ -60,6 +60,7 @@ def _fuse_tile(a: Image, b: Image, sparsity: float, coupling: float, iterations:
     "coupled_csc",
     family="convolutional sparse coding",
     reference="Marivani, Tsiligianni, Cornelis, Deligiannis 2022, doi 10.1109/TCSVT.2022.3163649",
+    tasks=("infrared-visible", "medical", "multi-focus"),  # bases weighed by energy wash out what is well exposed in one source alone
     cost="medium",
     reconstructed="the joint model, constants, rules; untrained",
 )

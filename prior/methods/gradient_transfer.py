@@ -12,12 +12,12 @@ Deviations: no learned proximal step. Bounds take its place: a pixel goes at mos
 so that the empty surroundings of a medical image stay black; they are kept once, at the end.
 """
 
-import cv2
 import numpy as np
 from numba import njit
 
 from prior.arrays import Image
 from prior.registry import method
+from prior.steps.smoothing import blur_wide
 from prior.steps.solve import Gradients, gather_gradients, keep_between, pick_gradients, solve_screened
 
 STRENGTH = 3.0  # of the gradients against the weighted mean, grey range
@@ -29,14 +29,10 @@ TOLERANCE, MOST_STEPS = 3e-4, 60  # relative change of the image that ends the s
 ROOM = 0.25  # beyond the darker and the brighter source, as a part of it
 
 
-def _blur(image: Image, sigma: float) -> Image:
-    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT).astype(np.float32, copy=False)
-
-
 def _measure_saliency(image: Image) -> Image:
     """The local standard deviation."""
-    mean = _blur(image, SALIENCY_SIGMA)
-    return np.sqrt(np.maximum(_blur(image * image, SALIENCY_SIGMA) - mean * mean, np.float32(0)))
+    mean = blur_wide(image, SALIENCY_SIGMA)
+    return np.sqrt(np.maximum(blur_wide(image * image, SALIENCY_SIGMA) - mean * mean, np.float32(0)))
 
 
 def _mix(a: Image, b: Image) -> Image:

@@ -31,7 +31,7 @@ def _divide(level: Image, coarser: Image) -> Image:
     "rp_sr",
     family="sparse representation",
     reference="Liu, Liu, Wang 2015, doi 10.1016/j.inffus.2014.09.004",
-    tasks=("infrared-visible", "multi-focus"),  # in the black of medical images the ratio is that of noise
+    tasks=("multi-focus",),  # in the black of medical, infrared and underexposed images the ratio is that of noise
     reconstructed="the dictionary, learned from other photographs",
 )
 def fuse_rp_sr(a: Image, b: Image, *, levels: int = LEVELS) -> Image:

@@ -117,6 +117,31 @@ def crop(band: Layers, shape: tuple[int, int]) -> Layers:
     return np.ascontiguousarray(band[..., top : top + shape[0], left : left + shape[1]])
 
 
+def open_fans(shape: tuple[int, int], count: int, fall: Callable[[Grid], Grid]) -> Iterator[Grid]:
+    """Per direction its smooth share of all frequencies; two neighbours meet at each frequency, and their shares sum to one.
+
+    Args:
+        shape: of the image that the spectrum is of, `(H, W)`.
+        count: of directions over half a turn; the first has the frequencies along the rows, the next ones turn from there.
+        fall: the share at a distance of 0 to 1 from a fan's middle, where 1 is the middle of the next; like `fall`.
+
+    Yields:
+        Float64 `(H, W // 2 + 1)` in [0, 1], on the half of the spectrum that a real image needs.
+    """
+    angle = np.arctan2(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :])
+    for number in range(count):
+        turned = np.mod(angle * count / np.pi - number, count)
+        fan = fall(np.minimum(turned, count - turned)) if count > 1 else np.ones_like(angle)
+        fan[0, 0] = 1 / count  # a mean has no direction
+        yield fan
+
+
+def fall(x: Grid) -> Grid:
+    """Half a cosine wave from 1 down to 0 on [0, 1], flat outside; at x and at 1 - x the values add up to one."""
+    fallen: Grid = np.cos(np.pi / 2 * np.clip(x, 0, 1)) ** 2
+    return fallen
+
+
 def _measure_sides(image: Layers) -> tuple[int, int]:
     return image.shape[-2], image.shape[-1]
 
@@ -152,8 +177,8 @@ def _make_windows(shape: tuple[int, int], level: int, count: int) -> Iterator[Im
     """
     lost = (_let_pass(shape, level) - _let_pass(shape, level + 1)).astype(np.float32)
     taper = _make_taper(shape[0], SHEAR_LENGTH * 2**level)[:, None] * _make_taper(shape[1], SHEAR_LENGTH * 2**level)
-    for fan in _open_fans(shape, count):
-        yield lost * fft.rfft2(fft.irfft2(fan, shape) * taper).real
+    for fan in open_fans(shape, count, _fall_late):
+        yield lost * fft.rfft2(fft.irfft2(fan.astype(np.float32), shape) * taper).real
 
 
 def _let_pass(shape: tuple[int, int], times: int) -> Grid:
@@ -171,17 +196,7 @@ def _make_taper(side: int, length: int) -> Image:
     return taper
 
 
-def _open_fans(shape: tuple[int, int], count: int) -> Iterator[Image]:
-    """Per direction its smooth share of all frequencies; two neighbours meet at each frequency, and their shares sum to one."""
-    angle = np.arctan2(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :])
-    for number in range(count):
-        turned = np.mod(angle * count / np.pi - number, count)
-        fan = np.cos(np.pi / 2 * _rise(np.minimum(turned, count - turned))) ** 2 if count > 1 else np.ones_like(angle)
-        fan[0, 0] = 1 / count  # a mean has no direction
-        yield fan.astype(np.float32)
-
-
-def _rise(x: Grid) -> Grid:
-    """Meyer's smooth step from 0 to 1 on [0, 1]; at x and at 1 - x the steps add up to one."""
+def _fall_late(x: Grid) -> Grid:
+    """The `fall` of Meyer's smooth step from 0 to 1: flatter at both ends, steeper between."""
     x = np.clip(x, 0, 1)
-    return x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3)
+    return fall(x**4 * (35 - 84 * x + 70 * x**2 - 20 * x**3))

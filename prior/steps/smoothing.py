@@ -47,6 +47,19 @@ def blur(image: Image, sigma: float) -> Image:
     return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REFLECT).astype(np.float32, copy=False)
 
 
+def blur_wide(image: Image, sigma: float) -> Image:
+    """A Gaussian mean, cut off at four sigmas; borders are mirrored.
+
+    Args:
+        image: float32 `(H, W)`.
+        sigma: px; above 0.
+
+    Returns:
+        float32 `(H, W)`.
+    """
+    return cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT).astype(np.float32, copy=False)
+
+
 def filter_bilateral_grid(image: Image, sigma_space: float, sigma_range: float) -> Image:
     """A bilateral filter by way of a coarse grid over place and brightness.
 

@@ -6,12 +6,12 @@ transform of type II diagonalises ∇ᵀ∇. One solve is two transforms, whatev
 
 import functools
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
 from prior.arrays import Image
+from prior.steps.smoothing import blur_wide
 
 KEPT_SIDES = 64
 
@@ -64,7 +64,7 @@ def pick_gradients(a: Image, b: Image, sigma: float) -> Gradients:
         float32 `(2, H, W)`; those of `a` on a tie.
     """
     gradients = find_gradients(a), find_gradients(b)
-    energy_a, energy_b = (cv2.GaussianBlur((g * g).sum(0), (0, 0), sigma, borderType=cv2.BORDER_REFLECT) for g in gradients)
+    energy_a, energy_b = (blur_wide((g * g).sum(0), sigma) for g in gradients)
     picked: Gradients = np.where(energy_a >= energy_b, *gradients)
     return picked
 

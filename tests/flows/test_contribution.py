@@ -21,7 +21,7 @@ from flows.summary import group_scores
 from prior.criterion import parse_criterion
 from prior.pictures import write_png
 from prior.registry import methods as registered
-from storage.errors import InputError
+from storage.errors import InputError, UnknownName
 from storage.schema import COPY_OF_SOURCE, OK, ScoreRow
 from storage.snapshot import Snapshot
 
@@ -97,6 +97,19 @@ def test_the_pool_stands_beside_the_published_and_the_references(snapshot: Snaps
     assert whole.better == sum(best[pair][1] > published[pair] for pair in best)
     averages = [value(next(r for r in rows if r.method == "average"), criterion) for rows in groups.values()]
     assert whole.references["average"] == pytest.approx(np.mean(averages)) and set(whole.references) == {"average", "maximum"}
+
+
+def test_a_method_that_is_left_out_leaves_the_pool_to_the_others(snapshot: Snapshot) -> None:
+    left_out = min(method for method, _ in by_hand(snapshot, "balanced").values())
+    pools, contributions = find_contributions(snapshot, [left_out])
+    whole = next(one for one in pools if (one.criterion, one.source) == ("balanced", ALL))
+    assert whole.live == pytest.approx(mean(by_hand(snapshot, "balanced", left_out)))
+    assert whole.live < mean(by_hand(snapshot, "balanced"))
+    assert {one.method for one in contributions} == {"laplacian_pyramid", "pca", "tif"} - {left_out}
+    with pytest.raises(UnknownName, match="unknown live method of this store 'avrage'"):
+        find_contributions(snapshot, ["avrage"])
+    with pytest.raises(InputError, match="beside average and maximum and laplacian_pyramid and pca and tif; leave fewer out"):
+        find_contributions(snapshot, ["laplacian_pyramid", "pca", "tif"])
 
 
 def test_published_results_students_and_references_are_not_of_the_pool() -> None:
@@ -190,3 +203,15 @@ def test_the_command_tells_contributions_in_every_form(snapshot: Snapshot, capsy
     methods(contribution=address)
     shown = capsys.readouterr().out
     assert "Wins by balanced" in shown and "laplacian_pyramid" in shown and "5/5" in shown.replace(" ", "")
+
+
+def test_the_command_leaves_methods_out_and_says_so(snapshot: Snapshot, capsys: pytest.CaptureFixture[str]) -> None:
+    address = snapshot.store.address
+    methods(contribution=address, without="pca, tif")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "without the references and pca, tif" in shown
+    methods(contribution=address, without="pca, tif", form=Format.json)
+    found = json.loads(capsys.readouterr().out)
+    assert {one["method"] for one in found["contributions"]} == {"laplacian_pyramid"}
+    with pytest.raises(InputError, match="--contribution STORE"):
+        methods(without="pca")

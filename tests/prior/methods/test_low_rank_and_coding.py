@@ -80,7 +80,7 @@ def test_mdlatlrr_sharpens_with_every_level() -> None:
     assert spreads == sorted(spreads)
 
 
-@pytest.mark.parametrize("shape", [(16, 20), (57, 43), (90, 31)], ids=str)
+@pytest.mark.parametrize("shape", [(16, 20), (41, 33), (60, 19)], ids=str)
 @pytest.mark.parametrize("stride", [1, 7, 16])
 def test_mdlatlrr_in_strips_changes_nothing(monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], stride: int) -> None:
     a, b = np.random.default_rng(0).random((2, *shape), np.float32)
@@ -106,12 +106,11 @@ def test_mdlatlrr_computed_like_the_earlier_program_agrees_with_its_published_im
     monkeypatch.setattr(learn_latlrr, "SIDE", 8)
     projection = learn_latlrr.learn_projection(learn_latlrr.collect_patches(np.random.default_rng(0)))
     folder = shared / "data" / "vifb"
-    for pair in ("carShadow", "walking"):
-        a, b, published = (
-            to_image(np.asarray(Pictures.open(next((folder / name).glob(f"{pair}.*"))))) for name in ("ir", "vis", "fused/LatLRR")
-        )
-        assert correlate_inside(fuse_like_the_earlier_program(a, b, projection), published) > 0.97
-        assert 0.93 < correlate_inside(fuse_mdlatlrr(a, b), published) < 0.96
+    a, b, published = (
+        to_image(np.asarray(Pictures.open(next((folder / name).glob("walking.*"))))) for name in ("ir", "vis", "fused/LatLRR")
+    )
+    assert correlate_inside(fuse_like_the_earlier_program(a, b, projection), published) > 0.97
+    assert 0.93 < correlate_inside(fuse_mdlatlrr(a, b), published) < 0.96
 
 
 def test_the_projection_takes_detail_and_leaves_the_flat() -> None:
@@ -186,7 +185,7 @@ def test_csr_keeps_the_codes_of_the_more_active_source(radius: int) -> None:
 def test_csr_stops_near_the_least_of_its_objective() -> None:
     image, filters = cut_photograph(width=30, height=24), weights.load("coding_filters")
     prices = []
-    for iterations in (20, 500):
+    for iterations in (20, 250):
         base, codes = find_alone(image, iterations)
         errors = mirror(image - base) - blend_filters(codes, filters)
         prices.append(0.5 * np.sum(errors**2) + SPARSITY * np.abs(codes).sum())

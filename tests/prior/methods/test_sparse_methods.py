@@ -12,10 +12,10 @@ from scipy import ndimage
 
 from prior.arrays import Image, to_image
 from prior.methods.lp_sr import fuse_lp_sr
-from prior.methods.nsct_sr import MOST, _decompose, _make_windows, fuse_nsct_sr
+from prior.methods.nsct_sr import MOST, fuse_nsct_sr
 from prior.methods.rp_sr import FLOOR, fuse_rp_sr
 from prior.registry import Fuse
-from prior.steps.nsst import mirror
+from prior.steps.nsct import decompose
 from prior.steps.pyramid import double, halve
 from prior.steps.sparse import fuse_sparse
 
@@ -53,7 +53,7 @@ def test_rp_sr_is_the_one_of_its_description() -> None:
 
 def test_nsct_sr_is_the_one_of_its_description() -> None:
     a, b = draw_image((36, 50), 0), draw_image((36, 50), 1)
-    (low_a, *details_a), (low_b, *details_b) = _decompose(a), _decompose(b)
+    (low_a, *details_a), (low_b, *details_b) = decompose(a), decompose(b)
     details = [pick_plainly(x, y) for x, y in zip(details_a, details_b, strict=True)]
     np.testing.assert_allclose(fuse_nsct_sr(a, b), fuse_sparse(low_a, low_b, most=MOST) + sum(details), atol=1e-6)
 
@@ -93,35 +93,6 @@ def test_rp_sr_never_leaves_the_range_of_an_image() -> None:
     noise = np.random.default_rng(6).integers(0, 2, (2, 65, 51)).astype(np.float32)
     fused = fuse_rp_sr(*noise)
     assert fused.min() >= 0 and fused.max() <= 1
-
-
-# The transform of NSCT-SR.
-
-
-@pytest.mark.parametrize("shape", [(16, 16), (17, 40), (57, 43)], ids=str)
-def test_bands_add_up_to_the_image(shape: tuple[int, int]) -> None:
-    image = draw_image(shape, 7)
-    bands = list(_decompose(image))
-    assert len(bands) == 5
-    np.testing.assert_allclose(sum(bands), image, atol=2e-6)
-
-
-def test_low_pass_keeps_half_of_the_band_and_nothing_of_the_highest_frequencies() -> None:
-    low, *fans = _make_windows((64, 64))
-    rows, columns = np.abs(np.fft.fftfreq(64))[:, None], np.fft.rfftfreq(64)[None, :]
-    highest = np.maximum(rows, columns)
-    assert (low[highest <= 0.25] == 1).all() and (low[highest == 0.5] == 0).all()
-    np.testing.assert_allclose(low[np.isclose(highest, 0.375)], 0.5, atol=1e-6)
-    np.testing.assert_allclose(low + sum(fans), 1, atol=1e-6)
-    assert all((fan >= 0).all() for fan in fans)
-
-
-@pytest.mark.parametrize(("turn", "band"), [(0, 1), (45, 2), (90, 3), (135, 4)])
-def test_each_direction_has_its_band(turn: int, band: int) -> None:
-    y, x = np.indices(mirror(np.zeros((64, 64), np.float32)).shape)
-    wave = np.cos(2 * np.pi * 0.45 * (x * np.cos(np.deg2rad(turn)) + y * np.sin(np.deg2rad(turn))))
-    energies = [float((part[20:-20, 20:-20] ** 2).mean()) for part in _decompose(wave.astype(np.float32))]
-    assert int(np.argmax(energies[1:])) + 1 == band
 
 
 # Against the images that the authors' programs made, as published with VIFB (a = infrared, b = visible) and with the Lytro pairs.

@@ -77,6 +77,13 @@ def test_adf_diffuses_as_its_equation() -> None:
     np.testing.assert_allclose(adf._diffuse(image, 4, 0.12), diffuse_naively(image, 4, 0.12), atol=2e-6)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (2, 9)], ids=str)
+def test_adf_diffuses_along_a_line_of_pixels(shape: tuple[int, int]) -> None:
+    a, b = np.random.default_rng(5).random((2, *shape), np.float32)
+    assert np.isfinite(fuse_adf(a, b)).all() and fuse_adf(a, b).shape == shape
+    np.testing.assert_allclose(adf._diffuse(a, 4, 0.12), diffuse_naively(a, 4, 0.12), atol=2e-6)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_adf_keeps_heat_and_never_overshoots(seed: int) -> None:
     noise = np.random.default_rng(seed).integers(0, 2, (30, 30)).astype(np.float32)

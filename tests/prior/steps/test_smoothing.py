@@ -13,6 +13,7 @@ from prior.steps.smoothing import (
     _compare,
     _emphasise,
     blur,
+    blur_wide,
     decompose_hybrid,
     filter_bilateral_grid,
     fuse_hybrid,
@@ -45,6 +46,14 @@ def test_blur_is_a_mirrored_gaussian_cut_off_at_three_sigmas(sigma: float) -> No
     image = draw_image()
     expected = ndimage.gaussian_filter(image.astype(np.float64), sigma, mode="reflect", radius=int(3 * sigma))
     np.testing.assert_allclose(blur(image, sigma), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0, 4.0])
+def test_wide_blur_is_a_mirrored_gaussian_cut_off_at_four_sigmas(sigma: float) -> None:
+    image = draw_image()
+    expected = ndimage.gaussian_filter(image.astype(np.float64), sigma, mode="reflect", radius=int(4 * sigma))
+    np.testing.assert_allclose(blur_wide(image, sigma), expected, atol=2e-6)
+    assert np.abs(blur_wide(image, sigma) - blur(image, sigma)).max() > 1e-5
 
 
 @pytest.mark.parametrize("sigma", [0.0, 0.2, 0.33])

@@ -37,7 +37,7 @@ def test_no_tile_is_larger_than_it_may_be_and_small_images_are_one() -> None:
 
 
 def test_convolutional_codes_hardly_depend_on_the_tiles() -> None:
-    a, b = draw(0, (300, 280)), draw(1, (300, 280))
+    a, b = draw(0, (210, 130)), draw(1, (210, 130))
 
     def fuse(x: Image, y: Image) -> Image:
         return _fuse_tile(x, y, 0.005, 0.0025, 3)
