@@ -10,8 +10,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -50,12 +51,6 @@ from storage.errors import FusionPriorError, InputError
 PAIRS_FAILED = 1
 REFUSED = 2
 EXAMPLE = Path(__file__).parent / "recipes" / "example.toml"
-PREFECT_SETTINGS = {
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by us
-}
 
 app = typer.Typer(
     name="fusion-prior",
@@ -103,6 +98,7 @@ def build(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell the pairs, the methods, the time and the disk space.")] = False,
 ) -> None:
     """Fuse, score and select, and keep the best of every pair as one snapshot; the last line is its id."""
+    from flows.engines import build_plainly, build_with_prefect, rehearse
     from storage.schema import check_tag_name
 
     asked = {
@@ -123,7 +119,7 @@ def build(
     if dry_run:
         if scheduler:
             raise InputError("--dry-run rehearses on this machine, with its workers; leave --scheduler out")
-        _estimate(asked, store, workers)
+        rehearse(asked, store, workers)
         return
     how = {
         "store": store,
@@ -136,7 +132,7 @@ def build(
         "retry_failed": retry_failed,
         "if_held": if_held.value,
     }
-    run = _build_with_prefect if engine is Engine.prefect else _build_plainly
+    run = build_with_prefect if engine is Engine.prefect else build_plainly
     try:
         snapshot_id = run(asked, how)
     except KeyboardInterrupt:
@@ -314,7 +310,8 @@ def main() -> None:
         logging.getLogger(package).addHandler(handler)
         logging.getLogger(package).setLevel(logging.INFO)
         logging.getLogger(package).propagate = False  # Prefect would say it a second time
-    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]  # a path is printed as the bytes that it is
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path is printed as the bytes that it is
     try:
         try:
             app()
@@ -324,11 +321,10 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(REFUSED)
     except BrokenPipeError:
-        # whoever read our answer has read enough
-        _close_stdout()
+        _close_stdout()  # whoever read our answer has read enough
         sys.exit(1)
     except OSError as error:
-        what = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
+        what = ": ".join(map(str, filter(None, (error.strerror or error, error.filename))))
         print(f"error: {what}; make room for it, or allow it, and run the same command again", file=sys.stderr)
         _close_stdout()
         sys.exit(REFUSED)
@@ -337,53 +333,6 @@ def main() -> None:
 def _close_stdout() -> None:
     """What could not be written is not tried again when Python ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _build_with_prefect(asked: dict[str, Any], how: dict[str, Any]) -> str:
-    from flows.recipe import collect_recipe
-
-    collect_recipe(**asked)  # a wrong request is refused before a server is started
-    for name, value in PREFECT_SETTINGS.items():
-        os.environ.setdefault(name, value)
-    from prefect.client.orchestration import get_client
-
-    from flows.build_prior import build_prior
-    from flows.interrupts import hold_interrupts
-    from flows.prepare_server import check_server
-
-    check_server()
-    with hold_interrupts(), get_client(sync_client=True):
-        pass  # where no server is named, the first client starts one, which must outlive an interrupt to be told of it
-    return str(build_prior(**asked, **how))
-
-
-def _build_plainly(asked: dict[str, Any], how: dict[str, Any]) -> str:
-    from flows.build import build
-    from flows.cluster import make_tls, open_client
-    from flows.progress import show_progress
-    from flows.recipe import collect_recipe
-
-    recipe = collect_recipe(**asked)
-    tls = make_tls(how["tls_ca"], how["tls_cert"], how["tls_key"])
-    with open_client(how["workers"], how["scheduler"], tls) as client, show_progress() as report:
-        named = {name: how[name] for name in ("tag", "retry_failed", "if_held")}
-        outcome = build(recipe, how["store"], client, report=report, who="fusion-prior build", **named)
-    return outcome.snapshot.id
-
-
-def _estimate(asked: dict[str, Any], store: str, workers: int) -> None:
-    from dask.system import CPU_COUNT
-
-    from flows.cluster import open_client
-    from flows.estimate import estimate
-    from flows.output import print_estimate
-    from flows.progress import show_progress
-    from flows.recipe import collect_recipe
-
-    recipe = collect_recipe(**asked)
-    # workers beyond the cores make no pair faster, neither here nor in the build whose time is told
-    with open_client(min(workers or CPU_COUNT, CPU_COUNT)) as client, show_progress() as report:
-        print_estimate(estimate(recipe, store, client, report))
 
 
 def _split(names: str | None) -> list[str] | None:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 from distributed import Client
 
-from flows import command_line
 from flows.build import build
+from flows.engines import rehearse
 from flows.options import check_worker_count
 from flows.recipe import Recipe
 from prior.pictures import read_picture, write_png
@@ -244,11 +244,11 @@ def test_a_dry_run_starts_no_more_workers_than_cores(monkeypatch: pytest.MonkeyP
         started.append(workers)
         raise InputError("none today")
 
-    monkeypatch.setattr("dask.system.CPU_COUNT", 3)
-    monkeypatch.setattr("flows.cluster.open_client", refuse)
+    monkeypatch.setattr("flows.engines.CPU_COUNT", 3)
+    monkeypatch.setattr("flows.engines.open_client", refuse)
     for workers in (0, 1, 12):
         with pytest.raises(InputError, match="none today"):
-            command_line._estimate({}, "store", workers)
+            rehearse({}, "store", workers)
     assert started == [3, 1, 3]
 
 
@@ -268,7 +268,7 @@ def slow_recipe(tmp_path: Path, make_pairs: Callable[..., dict[str, str]]) -> Pa
 
 
 def wait_for_lines(path: Path, count: int) -> None:
-    for _ in range(600):
+    for _ in range(2400):
         if path.exists() and len(path.read_text().splitlines()) >= count:
             return
         time.sleep(0.1)
@@ -304,13 +304,17 @@ def test_a_build_that_was_ended_goes_on_with_what_is_missing(
     store, log = str(tmp_path / "s"), tmp_path / "log"
     arguments = ("build", "--recipe", slow_recipe, "--store", store, "--engine", engine, "--workers", 2)
     process = start(environment, *arguments)
-    wait_for_lines(log, 5)
+    try:
+        wait_for_lines(log, 5)
+    except TimeoutError:
+        process.kill()
+        raise AssertionError(process.communicate()[1]) from None
     children = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     if how == signal.SIGINT:
         os.killpg(process.pid, how)  # as a terminal does: every process hears it
     else:
         process.send_signal(how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=120)
     if how == signal.SIGINT:
         assert process.returncode == 130 and "run the same command again to resume" in err and "Traceback" not in err
     assert wait_until_gone(children) == [], "no worker outlives its build"
